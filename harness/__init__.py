@@ -1,0 +1,1 @@
+"""The conformance harness: drives any executor of the contract as a black box."""

@@ -1,0 +1,42 @@
+"""Agents that the harness plays: scripted, several on one port, with a ledger of every call."""
+
+from harness.agents.ledger import Call, Ledger
+from harness.agents.samples import SAMPLES
+from harness.agents.script import (
+    Action,
+    Body,
+    Echo,
+    Fail,
+    Hang,
+    Held,
+    HttpStatus,
+    Ok,
+    Reset,
+    RpcError,
+    Script,
+    Slow,
+    Steps,
+    always,
+)
+from harness.agents.server import AgentServer
+
+__all__ = [
+    "SAMPLES",
+    "Action",
+    "AgentServer",
+    "Body",
+    "Call",
+    "Echo",
+    "Fail",
+    "Hang",
+    "Held",
+    "HttpStatus",
+    "Ledger",
+    "Ok",
+    "Reset",
+    "RpcError",
+    "Script",
+    "Slow",
+    "Steps",
+    "always",
+]

@@ -1,0 +1,277 @@
+"""One HTTP server that plays any number of agents (contract, section 5), each at `/agents/<name>`, each by its script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from aiohttp import web
+
+from harness.agents.ledger import Call, Ending, Ledger
+from harness.agents.script import (
+    Action,
+    Body,
+    Echo,
+    Fail,
+    Hang,
+    Held,
+    HttpStatus,
+    Ok,
+    Reset,
+    RpcError,
+    Script,
+    Slow,
+)
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "/agents/"
+_JSON = {"Content-Type": "application/json"}
+_START_SECONDS = 10.0
+
+
+class AgentServer:
+    """Agents on one port, in a thread of their own. `with AgentServer({...}) as agents: agents.url("name")`.
+
+    After `stop` it can be started again, on the same port and with the same ledger: meanwhile calls are refused.
+    """
+
+    def __init__(
+        self,
+        scripts: Mapping[str, Script] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        keep_ledger: bool = True,
+    ) -> None:
+        """
+        Args:
+            scripts: what each agent does, by its name; any other name is answered with 404.
+            port: where to listen; 0 takes a free port.
+            keep_ledger: note every call; without it, every call is the first of its agent and of its task.
+        """
+        self._scripts: dict[str, Script] = dict(scripts or {})
+        self._host = host
+        self._port = port
+        self._ledger = Ledger(keep=keep_ledger)
+        self._gates: dict[str, asyncio.Event] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stop: asyncio.Event | None = None
+
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before the first start of a server on a free port."""
+        return self._port
+
+    def url(self, agent: str) -> str:
+        """Where an agent is called."""
+        return f"http://{self._host}:{self._port}{_PREFIX}{agent}"
+
+    def play(self, agent: str, script: Script) -> None:
+        """From the next call on, the agent follows this script."""
+        self._scripts[agent] = script
+
+    def ledger(self, agent: str | None = None) -> list[Call]:
+        """The calls so far, in the order in which they began; of one agent or of all."""
+        return self._ledger.calls(agent)
+
+    def clear(self) -> None:
+        """Forget the calls so far; scripts count from one again."""
+        self._ledger.clear()
+
+    def wait_for(self, predicate: Callable[[Sequence[Call]], bool], deadline_seconds: float) -> list[Call]:
+        """The calls, once the predicate holds of them; raises TimeoutError when it does not in time."""
+        return self._ledger.wait_for(predicate, deadline_seconds)
+
+    def release(self, agent: str) -> None:
+        """Let the agent's held calls go on, and those to come as well, until `hold`."""
+        self._on_loop(lambda: self._gate(agent).set())
+
+    def hold(self, agent: str) -> None:
+        """Hold the agent's coming `Held` calls again."""
+        self._on_loop(lambda: self._gate(agent).clear())
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listen; returns once connections are accepted.
+
+        Raises:
+            OSError: the port is taken.
+            TimeoutError: the server's thread did not come up.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the agents are running already")
+        started = threading.Event()
+        problems: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                asyncio.run(self._serve(started))
+            except BaseException as error:
+                problems.append(error)
+                started.set()
+
+        self._thread = threading.Thread(target=run, name="agents", daemon=True)
+        self._thread.start()
+        in_time = started.wait(_START_SECONDS)
+        if problems:
+            self._thread = None
+            raise problems[0]
+        if not in_time:
+            raise TimeoutError(f"the agents did not listen within {_START_SECONDS} s")
+
+    def stop(self) -> None:
+        """Close every connection and the port; calls in work are noted as left by their caller."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        stop = self._stop
+        assert stop is not None
+        self._on_loop(stop.set)
+        thread.join(_START_SECONDS)
+        if thread.is_alive():
+            raise TimeoutError(f"the agents did not stop within {_START_SECONDS} s")
+
+    def _on_loop(self, action: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is None or loop.is_closed():
+            raise RuntimeError("the agents are not running; start them first")
+        loop.call_soon_threadsafe(action)
+
+    def _gate(self, agent: str) -> asyncio.Event:
+        return self._gates.setdefault(agent, asyncio.Event())
+
+    async def _serve(self, started: threading.Event) -> None:
+        self._loop, self._stop, self._gates = asyncio.get_running_loop(), asyncio.Event(), {}
+        # Handlers are cancelled when their caller goes away, so that the ledger shows when that was.
+        server = web.Server(self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=3600)
+        runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, self._host, self._port, reuse_address=True, backlog=1024)
+        try:
+            await site.start()
+            if self._port == 0:
+                self._port = runner.addresses[0][1]
+            started.set()
+            await self._stop.wait()
+        finally:
+            await runner.cleanup()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        agent = request.path.removeprefix(_PREFIX)
+        script = self._scripts.get(agent) if request.path.startswith(_PREFIX) else None
+        if script is None:
+            return web.Response(status=404, text=f"no agent is at {request.path}")
+        if request.method != "POST":
+            return web.json_response({"name": agent, "status": "ok"})
+        body = await request.content.read()
+        task_id, input_data = _read(body)
+
+        def make(number: int, nth_of_agent: int, nth_of_task: int) -> Call:
+            return Call(
+                number=number,
+                agent=agent,
+                nth_of_agent=nth_of_agent,
+                nth_of_task=nth_of_task,
+                task_id=task_id,
+                idempotency_key=request.headers.get("Idempotency-Key"),
+                correlation_id=request.headers.get("X-Correlation-ID"),
+                headers=dict(request.headers),
+                body=body,
+                input_data=input_data,
+                action=script.action(nth_of_agent, nth_of_task, input_data),
+                begun_monotonic=time.monotonic(),
+                begun_wall=time.time(),
+            )
+
+        call = self._ledger.begin(agent, task_id, make)
+        ending: Ending = "caller left"
+        status = None
+        try:
+            response = await self._act(call, call.action)
+            if response is None:
+                ending = "reset"
+                _reset(request.transport)
+                return web.Response(status=500)
+            await response.prepare(request)
+            await response.write_eof()
+            ending, status = "answered", response.status
+            return response
+        finally:
+            self._ledger.end(call, ending, status)
+
+    async def _act(self, call: Call, action: Action) -> web.Response | None:
+        """The response that an action leads to; None resets the connection."""
+        match action:
+            case Slow(seconds=seconds, then=then):
+                await asyncio.sleep(seconds)
+                return await self._act(call, then)
+            case Held(then=then):
+                await self._gate(call.agent).wait()
+                return await self._act(call, then)
+            case Hang():
+                await asyncio.Event().wait()
+                raise AssertionError("nobody sets this event")
+            case Reset():
+                return None
+            case HttpStatus(status=status, retry_after=retry_after, headers=headers, body=body):
+                more = {} if retry_after is None else {"Retry-After": retry_after}
+                return web.Response(status=status, body=body, headers={**headers, **more})
+            case Body(body=body, headers=headers):
+                return web.Response(body=body, headers={**_JSON, **headers})
+            case _:
+                return _rpc_response(call, action)
+
+
+def _rpc_response(call: Call, action: Ok | Echo | Fail | RpcError) -> web.Response:
+    answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call.task_id}
+    match action:
+        case RpcError(message=message, code=code):
+            answer["error"] = {"code": code, "message": message}
+        case Fail(message=message, state=state):
+            parts = [{"kind": "text", "text": message}]
+            answer["result"] = {"status": {"state": state, "message": {"role": "agent", "parts": parts}}}
+        case Ok(output=output):
+            answer["result"] = dict(output)
+        case Echo():
+            given = call.input_data if isinstance(call.input_data, dict) else {}
+            text = json.dumps(call.input_data, ensure_ascii=False)
+            answer["result"] = {
+                **given,
+                "artifacts": [{"artifactId": "echo", "parts": [{"kind": "text", "text": text}]}],
+            }
+    return web.Response(body=json.dumps(answer).encode(), headers=_JSON)
+
+
+def _read(body: bytes) -> tuple[Any, Any]:
+    """(id, input as parsed from the text part) of a JSON-RPC request; None for what cannot be read."""
+    try:
+        request = json.loads(body)
+        return request["id"], json.loads(request["params"]["message"]["parts"][0]["text"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None, None
+
+
+def _reset(transport: asyncio.BaseTransport | None) -> None:
+    if transport is None:
+        return
+    connection = transport.get_extra_info("socket")
+    # With nothing to linger for, closing sends RST.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert isinstance(transport, asyncio.Transport)
+    transport.abort()

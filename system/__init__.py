@@ -1,0 +1,1 @@
+"""The reference executor: API, execution consumer and bridge around a pure engine."""

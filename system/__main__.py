@@ -1,0 +1,56 @@
+"""The composition root: each role of the system is put together here, from settings and adapters, and run.
+
+python -m system api | consumer | bridge
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from system import logs
+from system.settings import SettingError, Settings
+
+
+def _settings() -> Settings:
+    try:
+        settings = Settings.from_environment()
+    except SettingError as error:
+        click.echo(f"settings: {error}", err=True)
+        sys.exit(2)
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Run one role of the reference executor; settings come from the environment."""
+
+
+@main.command()
+def api() -> None:
+    """Serve the REST API."""
+    from system.api.service import serve
+
+    serve(_settings())
+
+
+@main.command()
+def consumer() -> None:
+    """Execute workflows: consume execution requests, cancellations and results."""
+    from system.consumer.service import serve
+
+    serve(_settings())
+
+
+@main.command()
+def bridge() -> None:
+    """Call agents over HTTP for the tasks that the executor publishes."""
+    from system.bridge.service import serve
+
+    serve(_settings())
+
+
+if __name__ == "__main__":
+    main()

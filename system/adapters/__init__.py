@@ -1,0 +1,1 @@
+"""Adapters of the ports to Kafka, PostgreSQL and the machine."""

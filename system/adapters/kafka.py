@@ -1,0 +1,239 @@
+"""Kafka behind the Publisher and Subscription ports, by librdkafka.
+
+Keys are placed by `murmur2_random`, so that they land where Java clients and kafka-python put them. The producer is
+idempotent with acks=all: a message that librdkafka sends again on its own is stored once, and order holds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from system.ports import Message, PublishError, Received
+
+log = logging.getLogger(__name__)
+
+# Errors of one message that no repetition heals; everything else is retried by librdkafka for as long as it takes.
+_REFUSED = frozenset(
+    (
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+    )
+)
+
+
+class KafkaPublisher:
+    """Publisher port. Safe to use from several threads."""
+
+    def __init__(self, brokers: str, *, client_id: str, max_message_bytes: int, linger_ms: float = 0.5) -> None:
+        self._producer = Producer(
+            {
+                "bootstrap.servers": brokers,
+                "client.id": client_id,
+                "acks": "all",
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": linger_ms,
+                "message.timeout.ms": 0,
+                "message.max.bytes": max_message_bytes + 65_536,
+                "queue.buffering.max.messages": 1_000_000,
+                "reconnect.backoff.ms": 50,
+                "reconnect.backoff.max.ms": 1000,
+                "topic.metadata.refresh.interval.ms": 60_000,
+                "log_level": 3,
+            },
+            logger=log,
+        )
+
+    def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
+        def settled(error: KafkaError | None, _: KafkaMessage) -> None:
+            if error is None:
+                on_delivered(None)
+            elif error.code() in _REFUSED:
+                on_delivered(PublishError(f"Kafka refused a message to {message.topic}: {error.str()}"))
+            else:
+                on_delivered(KafkaException(error))
+
+        while True:
+            try:
+                self._producer.produce(
+                    message.topic,
+                    value=message.value,
+                    key=message.key,
+                    headers=list(message.headers) or None,
+                    on_delivery=settled,
+                )
+                return
+            except BufferError:
+                # The local queue is full, since Kafka is slow or away: taking no more is the only honest answer.
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                if error.args[0].code() not in _REFUSED:
+                    raise
+                on_delivered(PublishError(f"Kafka refused a message to {message.topic}: {error.args[0].str()}"))
+                return
+
+    def poll(self, timeout_seconds: float = 0.0) -> None:
+        self._producer.poll(timeout_seconds)
+
+    def flush(self, timeout_seconds: float) -> int:
+        return int(self._producer.flush(timeout_seconds))
+
+
+class KafkaSubscription:
+    """Subscription port: one member of a group; offsets that are done are committed in the background."""
+
+    def __init__(
+        self,
+        brokers: str,
+        *,
+        group_id: str,
+        topics: Sequence[str],
+        client_id: str,
+        session_timeout_ms: int,
+        max_message_bytes: int,
+        on_assigned: Callable[[Sequence[tuple[str, int]]], None] = lambda _: None,
+        on_revoked: Callable[[Sequence[tuple[str, int]]], None] = lambda _: None,
+    ) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": brokers,
+                "group.id": group_id,
+                "client.id": client_id,
+                # Range places equal partition numbers of all topics with one member: what belongs to a run stays together.
+                "partition.assignment.strategy": "range",
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": True,
+                "enable.auto.offset.store": False,
+                "auto.commit.interval.ms": 200,
+                "session.timeout.ms": session_timeout_ms,
+                "heartbeat.interval.ms": max(200, session_timeout_ms // 5),
+                "max.poll.interval.ms": max(session_timeout_ms, 60_000),
+                "fetch.wait.max.ms": 100,
+                "fetch.message.max.bytes": max_message_bytes + 65_536,
+                "queued.max.messages.kbytes": 32_768,
+                "topic.metadata.refresh.interval.ms": 5_000,
+                "allow.auto.create.topics": True,
+                "reconnect.backoff.ms": 50,
+                "reconnect.backoff.max.ms": 1000,
+                "log_level": 3,
+            },
+            logger=log,
+        )
+        self._paused = False
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+
+    def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("partitions assigned: %s", _named(partitions))
+        if self._paused:
+            consumer.assign(partitions)
+            consumer.pause(partitions)
+        self._on_assigned([(p.topic, p.partition) for p in partitions])
+
+    def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("partitions revoked: %s", _named(partitions))
+        self._on_revoked([(p.topic, p.partition) for p in partitions])
+
+    def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:
+        first = self._consumer.poll(timeout_seconds)
+        if first is None:
+            return ()
+        # Whatever has been fetched already comes along without waiting: small batches when idle, large ones under load.
+        rest = self._consumer.consume(limit - 1, 0) if limit > 1 else []
+        return [_received(message) for message in (first, *rest) if _usable(message)]
+
+    def done(self, topic: str, partition: int, next_offset: int) -> None:
+        try:
+            self._consumer.store_offsets(offsets=[TopicPartition(topic, partition, next_offset)])
+        except KafkaException as error:
+            # The partition went to another member meanwhile; it reads again what was not committed.
+            log.debug("offset %d of %s[%d] not stored: %s", next_offset, topic, partition, error)
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        try:
+            self._consumer.seek(TopicPartition(topic, partition, offset))
+        except KafkaException as error:
+            log.debug("%s[%d] is not ours any more: %s", topic, partition, error)
+
+    def end_offsets(self, partitions: Sequence[tuple[str, int]], timeout_seconds: float) -> dict[tuple[str, int], int]:
+        """Offset behind the newest message of each partition, as the broker says now."""
+        return {
+            (topic, number): self._consumer.get_watermark_offsets(
+                TopicPartition(topic, number), timeout=timeout_seconds
+            )[1]
+            for topic, number in partitions
+        }
+
+    def pause(self) -> None:
+        self._paused = True
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        self._paused = False
+        self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+def ensure_topics(brokers: str, topics: Sequence[str], *, partitions: int, timeout_seconds: float) -> None:
+    """Create the topics that are missing, with the broker's default replication.
+
+    Raises:
+        KafkaException: the broker cannot be reached, or refuses.
+    """
+    admin = AdminClient({"bootstrap.servers": brokers, "log_level": 0})
+    present = admin.list_topics(timeout=timeout_seconds).topics
+    wanted = [NewTopic(topic, num_partitions=partitions) for topic in topics if topic not in present]
+    for future in admin.create_topics(wanted, operation_timeout=timeout_seconds).values() if wanted else ():
+        try:
+            future.result(timeout_seconds)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+
+def _usable(message: KafkaMessage) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    if error.fatal():
+        raise KafkaException(error)
+    # Anything else is about the connection or the group, which librdkafka mends by itself.
+    log.warning("Kafka says: %s", error.str())
+    return False
+
+
+def _received(message: KafkaMessage) -> Received:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    assert offset != OFFSET_INVALID
+    return Received(topic, partition, offset, message.key(), message.value(), _headers(message))
+
+
+def _headers(message: KafkaMessage) -> tuple[tuple[str, bytes], ...]:
+    found: Any = message.headers() or ()
+    return tuple((name, value if isinstance(value, bytes) else b"") for name, value in found)
+
+
+def _named(partitions: Sequence[TopicPartition]) -> str:
+    return ", ".join(f"{p.topic}[{p.partition}]" for p in partitions) or "none"

@@ -1,0 +1,80 @@
+"""JSON in and out: fast by orjson, exact where orjson alone would round, and the question of what PostgreSQL can hold."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+
+# Whole numbers of 19 digits and more may not fit 64 bits, and orjson would turn them into floats.
+_LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_TEXT_LITERAL = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
+
+def loads(data: bytes) -> Any:
+    """Parse strict JSON (UTF-8, no NaN, no lone surrogates, no number beyond a double); whole numbers stay exact.
+
+    Raises:
+        ValueError: what is wrong and where.
+    """
+    value = orjson.loads(data)
+    if _LONG_NUMBER.search(data) is not None:
+        try:
+            return json.loads(data)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+    return value
+
+
+def dumps(value: Any) -> bytes:
+    """Encode what `loads` gave, compactly, as UTF-8.
+
+    Raises:
+        ValueError: nested too deeply, or a text that UTF-8 cannot hold.
+    """
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Whole numbers beyond 64 bits and nesting beyond orjson's limit of 254.
+        try:
+            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
+def texts(value: Any) -> Iterator[str]:
+    """Every text in a JSON value, keys among them, in no particular order."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            yield from value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+def replaced(value: Any, old: tuple[str, ...], new: str) -> Any:
+    """The JSON value with every occurrence of the `old` texts replaced, in keys too; the same object if there is none."""
+    if not any(secret in text for text in texts(value) for secret in old):
+        return value
+
+    def literal(found: re.Match[bytes]) -> bytes:
+        text: str = orjson.loads(found[0])
+        for secret in old:
+            text = text.replace(secret, new)
+        return orjson.dumps(text)
+
+    return loads(_TEXT_LITERAL.sub(literal, dumps(value)))
+
+
+def unstorable(value: Any) -> str | None:
+    """Why PostgreSQL's jsonb cannot hold the value, or None when it can."""
+    if any("\x00" in text for text in texts(value)):
+        return "it holds the character U+0000"
+    return None

@@ -1,0 +1,82 @@
+"""The execution consumer as a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+
+from confluent_kafka import KafkaException
+from tenacity import before_sleep_log, retry, retry_if_exception_type, wait_exponential
+
+from system.adapters.clock import SystemClock
+from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
+from system.adapters.postgres import connect
+from system.consumer.executor import Executor
+from system.consumer.folding import Limits
+from system.consumer.loop import ConsumerLoop, LoopSettings
+from system.consumer.store import ConsumerStore
+from system.dead_letters import topic_of
+from system.outbox import Outbox
+from system.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+def serve(settings: Settings) -> None:
+    """Run one execution consumer until SIGTERM or SIGINT."""
+    log.info("Starting Execution Consumer Service")
+    stop = threading.Event()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, lambda *_: stop.set())
+    log.info("Initializing Kafka consumer")
+    read = (settings.kafka_execution_topic, settings.kafka_cancellation_topic, settings.kafka_results_topic)
+    _ensure_topics(settings, read)
+    name = f"execution-consumer-{socket.gethostname()}-{os.getpid()}"
+    engine = connect(settings.database_url, pool_size=4, application_name=name)
+    publisher = KafkaPublisher(
+        settings.kafka_brokers, client_id=name, max_message_bytes=settings.kafka_max_message_bytes
+    )
+    subscription = KafkaSubscription(
+        settings.kafka_brokers,
+        group_id=settings.kafka_group_id,
+        topics=read,
+        client_id=name,
+        session_timeout_ms=settings.kafka_session_timeout_ms,
+        max_message_bytes=settings.kafka_max_message_bytes,
+    )
+    log.info("Kafka consumer initialized successfully")
+    outbox = Outbox(engine, publisher, takeover_ms=settings.outbox_takeover_ms)
+    store = ConsumerStore(engine, outbox, runs_have_deadlines=settings.run_timeout_seconds > 0)
+    clock = SystemClock()
+    limits = Limits(
+        settings.kafka_tasks_topic,
+        settings.kafka_monitoring_topic,
+        settings.kafka_max_message_bytes,
+        settings.run_timeout_seconds,
+    )
+    executor = Executor(store, outbox, publisher, clock, limits, most_cached_runs=settings.consumer_cached_runs)
+    loop_settings = LoopSettings(
+        *read,
+        batch_size=settings.consumer_batch_size,
+        task_redelivery_seconds=settings.task_redelivery_seconds,
+        shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
+    )
+    loop = ConsumerLoop(subscription, publisher, engine, outbox, store, executor, clock, loop_settings)
+    log.info("Starting ExecutionConsumer main loop")
+    loop.run(stop)
+    engine.dispose()
+    log.info("Execution Consumer Service stopped")
+
+
+@retry(
+    retry=retry_if_exception_type(KafkaException),
+    wait=wait_exponential(multiplier=0.2, max=5),
+    before_sleep=before_sleep_log(log, logging.WARNING),
+)
+def _ensure_topics(settings: Settings, read: tuple[str, ...]) -> None:
+    written = (settings.kafka_tasks_topic, settings.kafka_monitoring_topic)
+    topics = (*read, *written, *(topic_of(topic) for topic in read))
+    ensure_topics(settings.kafka_brokers, topics, partitions=settings.kafka_partitions, timeout_seconds=10)
