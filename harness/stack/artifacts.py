@@ -146,7 +146,7 @@ def _missing(jars: list[LockedJar], store: Path) -> list[LockedJar]:
         path = store / jar.file_name
         try:
             return path.stat().st_size == jar.size_bytes and sha256_of(path) == jar.sha256
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     with ThreadPoolExecutor(max_workers=2) as pool:

@@ -37,6 +37,9 @@ class Warden:
         # The read end goes to the warden as its standard input; Python's descriptors are close-on-exec, so no
         # other child inherits the write end and keeps the pipe open after us.
         read_end, self._write_end = os.pipe()
+        # The warden inherits the mask, so that no signal that is meant for its parent ends it, not even before it has
+        # got as far as to ignore them.
+        unmasked = signal.pthread_sigmask(signal.SIG_BLOCK, warden_process.SURVIVED_SIGNALS)
         try:
             # In a session of its own, so that the terminal's Ctrl-C does not reach it.
             self._process = subprocess.Popen(
@@ -51,6 +54,7 @@ class Warden:
             os.close(self._write_end)
             raise
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, unmasked)
             os.close(read_end)
         self._open = True
 

@@ -31,6 +31,7 @@ GRACE_SECONDS = 3.0
 KILL_SECONDS = 10.0
 REMOVE_SECONDS = 10.0
 CREATED_TOLERANCE_SECONDS = 0.05
+SURVIVED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MARKER_NAME = ".plumbline-temporary"
 
 
@@ -132,17 +133,22 @@ def wait_until_gone(processes: list[psutil.Process], timeout_seconds: float) -> 
 
 def end_all(charges: list[Charge], token: str) -> list[psutil.Process]:
     """End every family, gently first; return what refused to die."""
-    waiting: list[psutil.Process] = []
-    grace_seconds = 0.0
+    alive: list[psutil.Process] = []
+    leaving: list[psutil.Process] = []
     for charge in charges:
         family = charge.family()
+        if charge.first_signal == signal.SIGKILL:
+            alive += family
+            continue
+        # A process that is stopped would never see its signal.
         for process in family:
             send(process, signal.SIGCONT)
-        if family and charge.first_signal != signal.SIGKILL:
-            send(family[0], charge.first_signal)
-            grace_seconds = GRACE_SECONDS
-        waiting += family
-    alive = wait_until_gone(waiting, grace_seconds)
+        for process in family[:1]:
+            send(process, charge.first_signal)
+        leaving += family
+    for process in alive:
+        send(process, signal.SIGKILL)
+    alive += wait_until_gone(leaving, GRACE_SECONDS)
     deadline = time.monotonic() + KILL_SECONDS
     while time.monotonic() < deadline:
         # Looked for again each time: a process that is dying may still have started another.
@@ -177,7 +183,7 @@ def remove(path: str, token: str) -> None:
 
 def main() -> int:
     """Watch until the parent ends, then clean up. Exit code 1 when something refused to go."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SURVIVED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     token, parent_pid = sys.argv[1], int(sys.argv[2])
     register = read_until_end(parent_pid)

@@ -113,9 +113,14 @@ def page(
 
 
 def versions(connection: Connection, definition_id: UUID) -> Sequence[RowMapping]:
-    """All versions of a definition, newest first."""
+    """All versions of a definition that is not deleted, newest first; nothing when there is none."""
+    current = get(connection, definition_id)
+    if current is None:
+        return ()
     query = select(*workflow_definition_versions.c).where(_V.definition_id == definition_id).order_by(_V.version.desc())
-    return connection.execute(query).mappings().all()
+    kept = connection.execute(query).mappings().all()
+    # A row that somebody else wrote has no version row until its first PUT.
+    return kept if any(row["version"] == current["version"] for row in kept) else (current, *kept)
 
 
 def version(connection: Connection, definition_id: UUID, number: int) -> Mapping[str, Any] | None:

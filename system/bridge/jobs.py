@@ -14,6 +14,9 @@ from system.bridge.redelivery import Key
 from system.bridge.watermark import LowWatermark
 
 
+_BEGUN_PER_PLACE = 4
+
+
 class Ownership(Enum):
     """Of a partition: owned; leaving (begun jobs may still end and count); gone to another member."""
 
@@ -81,9 +84,14 @@ class Lane:
 
     def take(self) -> Job | None:
         """The next job that may be sent now. Jobs that have begun stand in front, and the circuit does not stop them."""
-        if self.waiting and (self.waiting[0].tries > 0 or self.breaker.admit()):
+        if self.waiting and (self.waiting[0].tries > 0 or self._may_begin()):
             return self.waiting.popleft()
         return None
+
+    def _may_begin(self) -> bool:
+        """Another job may begin: not too many are between two tries, so that an agent that is down is not sent a whole
+        queue before the first of its jobs has failed for good; and the circuit is not open."""
+        return self.active + self.pausing < _BEGUN_PER_PLACE * self.concurrency and self.breaker.admit()
 
     def expired(self) -> list[Job]:
         """Jobs taken out of the queue since they have waited for the open circuit as long as their retries allow."""

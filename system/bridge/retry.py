@@ -69,7 +69,7 @@ def _field(name: str, value: Any) -> float:
         return float(about["default"])
     right = isinstance(value, int | float) and not isinstance(value, bool)
     if right and about["type"] == "integer":
-        right = value == int(value)
+        right = value % 1 == 0
     if not right or not about["minimum"] <= value <= about["maximum"]:
         raise ValueError(
             f"retry_config.{name}: expected {about['type']} from {about['minimum']} to {about['maximum']},"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from system.engine.definition import (
@@ -14,7 +14,7 @@ from system.engine.definition import (
     ParallelStep,
     Step,
 )
-from system.engine.references import Unresolved, kind_of, resolve
+from system.engine.references import Unresolved, resolve
 from system.engine.state import (
     ConditionalFrame,
     ForkFrame,
@@ -24,6 +24,8 @@ from system.engine.state import (
     branch_path,
     child_path,
 )
+from system.engine.transitions import StepStatus
+from system.engine.values import kind_of, quoted
 
 if TYPE_CHECKING:
     from system.engine.progress import Progress
@@ -64,13 +66,13 @@ def child_ended(progress: Progress, record: StepRecord) -> None:
 
 
 def _failure(record: StepRecord) -> str:
-    return f"step {record.step_id!r} failed: {record.error_message}"
+    return f"step {quoted(record.step_id)} failed: {record.error_message}"
 
 
-def _is_taken(progress: Progress, path: str) -> bool:
-    """Whether an execution stands there that must be taken up, whatever the limits say now."""
+def _standing(progress: Progress, path: str) -> StepStatus | None:
+    """Status of the execution that stands at a path; None when one has yet to be begun there, perhaps once more."""
     record = progress.steps.get(path)
-    return record is not None and record.status != "CANCELLED"
+    return None if record is None or record.status == "CANCELLED" else record.status
 
 
 # parallel
@@ -80,11 +82,15 @@ def _start_children(progress: Progress, kind: ParallelStep, path: str) -> None:
     frame = progress.frames[path]
     assert isinstance(frame, ParallelFrame)
     started, in_flight = frame.started, frame.in_flight
-    while started < len(kind.children) and (
-        in_flight < kind.max_parallelism or _is_taken(progress, child_path(path, kind.children[started]))
-    ):
-        progress.begin(kind.children[started], path)
-        started, in_flight = started + 1, in_flight + 1
+    while started < len(kind.children):
+        child = kind.children[started]
+        standing = _standing(progress, child_path(path, child))
+        if standing is None and in_flight >= kind.max_parallelism:
+            break
+        if standing is None or standing == "RUNNING":
+            progress.begin(child, path)
+            in_flight += 1
+        started += 1
     progress.frames[path] = replace(frame, started=started, in_flight=in_flight)
     if in_flight:
         return
@@ -147,21 +153,36 @@ def _open_loop(progress: Progress, kind: LoopStep, path: str) -> None:
 def _start_iterations(progress: Progress, kind: LoopStep, path: str) -> None:
     frame = progress.frames[path]
     assert isinstance(frame, LoopFrame)
-    started, in_flight = frame.started, frame.in_flight
-    stopping = kind.on_error == "stop" and frame.failed > 0
-    while started < len(frame.items) and (
-        (in_flight < kind.max_parallelism and not stopping)
-        or _is_taken(progress, child_path(path, kind.body[0], started))
-    ):
-        progress.begin(kind.body[0], path, started)
-        started, in_flight = started + 1, in_flight + 1
-    progress.frames[path] = replace(frame, started=started, in_flight=in_flight)
+    started, in_flight, failed = frame.started, frame.in_flight, frame.failed
+    while started < len(frame.items):
+        standing = _standing_iteration(progress, kind, path, started)
+        if standing is None:
+            if in_flight >= kind.max_parallelism or (failed and kind.on_error == "stop"):
+                break
+            standing = "RUNNING"
+        if standing == "RUNNING":
+            progress.begin(kind.body[0], path, started)
+            in_flight += 1
+        elif standing == "FAILED":
+            failed += 1
+        started += 1
+    progress.frames[path] = replace(frame, started=started, in_flight=in_flight, failed=failed)
     if in_flight:
         return
-    if stopping:
+    if failed and kind.on_error == "stop":
         progress.fail(path, _first_failure(progress, kind, path, started))
     else:
-        progress.complete(path, _loop_output(progress, kind, path, started, frame.failed))
+        progress.complete(path, _loop_output(progress, kind, path, started, failed))
+
+
+def _standing_iteration(progress: Progress, kind: LoopStep, path: str, iteration: int) -> StepStatus | None:
+    """Status of an iteration; None when it has yet to be begun, or to go on after a retry behind what is COMPLETED."""
+    standing: StepStatus | None = None
+    for step_id in kind.body:
+        standing = _standing(progress, child_path(path, step_id, iteration))
+        if standing != "COMPLETED":
+            return standing
+    return standing
 
 
 def _first_failure(progress: Progress, kind: LoopStep, path: str, started: int) -> str:
@@ -206,14 +227,19 @@ def _last_of_iteration(progress: Progress, kind: LoopStep, path: str, iteration:
 def _open_fork(progress: Progress, kind: ForkJoinStep, path: str) -> None:
     progress.frames[path] = ForkFrame(frozenset(branch.name for branch in kind.branches))
     for branch in kind.branches:
-        _set_branch_timer(progress, path, branch)
+        if branch.timeout_seconds is not None:
+            due_at = _due_at(progress, path, branch.timeout_seconds)
+            progress.set_timer(path, branch_path(path, branch.name), due_at)
         progress.begin(branch.steps[0], path, branch=branch.name)
 
 
-def _set_branch_timer(progress: Progress, path: str, branch: Branch) -> None:
-    if branch.timeout_seconds is not None:
-        due_at = progress.now + timedelta(seconds=min(branch.timeout_seconds, 10**9))
-        progress.set_timer(branch_path(path, branch.name), due_at)
+def _due_at(progress: Progress, path: str, timeout_seconds: float) -> datetime:
+    # Every branch starts with the fork_join itself.
+    return progress.steps[path].started_at + timedelta(seconds=timeout_seconds)
+
+
+def _branch(kind: ForkJoinStep, name: str) -> Branch:
+    return next(branch for branch in kind.branches if branch.name == name)
 
 
 def _branch_went_on(progress: Progress, kind: ForkJoinStep, frame: ForkFrame, path: str, record: StepRecord) -> None:
@@ -222,39 +248,42 @@ def _branch_went_on(progress: Progress, kind: ForkJoinStep, frame: ForkFrame, pa
     assert slot.branch is not None
     if slot.branch not in frame.open:
         return
-    steps = next(branch.steps for branch in kind.branches if branch.name == slot.branch)
+    steps = _branch(kind, slot.branch).steps
     if record.status == "COMPLETED" and slot.index + 1 < len(steps):
         progress.begin(steps[slot.index + 1], path, branch=slot.branch)
         return
-    progress.clear_timer(branch_path(path, slot.branch))
     _end_branch(progress, kind, path, slot.branch, failed=record.status == "FAILED")
 
 
-def time_out_branch(progress: Progress, timer_path: str) -> bool:
-    """End the branch whose timer this is; False when it has ended already."""
+def find_open_branch(progress: Progress, timer_path: str) -> tuple[str, Branch, datetime] | None:
+    """(path of the fork_join, branch, when its time is over) of the open branch whose timer this is, if there is one."""
     for path, frame in progress.frames.items():
-        if not isinstance(frame, ForkFrame):
+        if not isinstance(frame, ForkFrame) or not timer_path.startswith(path):
             continue
-        for name in frame.open:
-            if branch_path(path, name) == timer_path:
-                _time_out(progress, path, name)
-                return True
-    return False
+        kind = progress.definition.steps[progress.steps[path].step_id].kind
+        assert isinstance(kind, ForkJoinStep)
+        for branch in kind.branches:
+            is_meant = branch.name in frame.open and branch_path(path, branch.name) == timer_path
+            if is_meant and branch.timeout_seconds is not None:
+                return path, branch, _due_at(progress, path, branch.timeout_seconds)
+    return None
 
 
-def _time_out(progress: Progress, path: str, name: str) -> None:
+def time_out_branch(progress: Progress, path: str, branch: Branch) -> None:
+    """End an open branch of the fork_join at `path`, with all that is open in it."""
     kind = progress.definition.steps[progress.steps[path].step_id].kind
     assert isinstance(kind, ForkJoinStep)
-    limit = next(branch.timeout_seconds for branch in kind.branches if branch.name == name)
-    message = f"branch {name!r} timed out after {limit} s"
-    for open_path in progress.open_paths(below=f"{branch_path(path, name)}/"):
+    message = f"branch {quoted(branch.name)} timed out after {branch.timeout_seconds} s"
+    for open_path in progress.open_paths(below=f"{branch_path(path, branch.name)}/"):
         progress.abandon(open_path, "FAILED", message)
-    _end_branch(progress, kind, path, name, failed=True)
+    _end_branch(progress, kind, path, branch.name, failed=True)
 
 
 def _end_branch(progress: Progress, kind: ForkJoinStep, path: str, name: str, *, failed: bool) -> None:
     frame = progress.frames[path]
     assert isinstance(frame, ForkFrame)
+    if _branch(kind, name).timeout_seconds is not None:
+        progress.clear_timer(path, branch_path(path, name))
     frame = ForkFrame(frame.open - {name}, frame.failed | {name} if failed else frame.failed)
     progress.frames[path] = frame
     if frame.open:
@@ -264,7 +293,7 @@ def _end_branch(progress: Progress, kind: ForkJoinStep, path: str, name: str, *,
         progress.complete(path, _fork_output(progress, kind, path, frame.failed))
         return
     told = "; ".join(
-        f"branch {branch.name!r}: {_failure(_last_of_branch(progress, path, branch))}"
+        f"branch {quoted(branch.name)}: {_failure(_last_of_branch(progress, path, branch))}"
         for branch in kind.branches
         if branch.name in frame.failed
     )

@@ -1,7 +1,7 @@
 """A run while one event is worked into it: a private copy of the state that steps are begun and ended on.
 
-Begun and ended steps go through a queue instead of calling each other, so that ten thousand iterations which end at
-once need no deep stack. Meeting a step that has a record already is how both a retry and the return of a run from its
+Begun and ended steps go through a queue instead of calling each other, so that neither ten thousand iterations which
+end at once nor deep nesting need a deep stack. Meeting a step that has a record already is how both a retry and the return of a run from its
 rows work: what has ended counts as ended, what is in flight stays in flight, and only what is missing is begun.
 """
 
@@ -19,6 +19,7 @@ from system.engine.references import Unresolved, resolve
 from system.engine.scope import Place
 from system.engine.state import Frame, RunState, StepRecord, child_path, task_id
 from system.engine.transitions import STEP_ENDED, RunStatus, StepStatus, check_run, check_step
+from system.engine.values import DEEPEST_VALUE, is_deeper_than, quoted
 
 
 class Progress:
@@ -26,7 +27,8 @@ class Progress:
 
     def __init__(self, state: RunState, now: datetime, *, restoring: bool = False) -> None:
         self._before = state
-        self._restoring = restoring
+        # Executions that are found again, not begun: their timers are among the rows of the run, too.
+        self._found = frozenset(state.steps) if restoring else frozenset()
         self.now = max(now, state.clock or now, state.created_at)
         self.status: RunStatus = state.status
         self.error_message = state.error_message
@@ -36,7 +38,8 @@ class Progress:
         self.frames: dict[str, Frame] = dict(state.frames)
         self.in_flight = dict(state.in_flight)
         self.decisions: list[Decision] = []
-        self._ended: deque[str] = deque()
+        # Paths of composites that are to be opened and of executions that have ended, in the order of happening.
+        self._waiting: deque[str] = deque()
 
     @property
     def run_id(self) -> str:
@@ -68,6 +71,30 @@ class Progress:
         self.status, self.error_message = status, error_message
         self.decisions.append(RunChanged(status, error_message, self.now))
 
+    @property
+    def is_retried(self) -> bool:
+        """Whether a retry has led here; one that did not count the generation up shows by what it left."""
+        return self.generation > 0 or (self.status == "PENDING" and bool(self.steps))
+
+    def accept(self, requested_at: datetime) -> None:
+        """Take up the run, for the first time or after a retry.
+
+        Whoever accepted a retry may know the contract's columns only, and not have counted the generation. It is made
+        up for here: else a new attempt would carry the id of the one before, and its row the key of that one's.
+        """
+        self.remember(requested_at)
+        newest = max((record.generation for record in self.steps.values()), default=-1)
+        self.generation = max(self.generation, newest + 1)
+
+    def remember(self, moment: datetime) -> None:
+        """Take every cancellation up to `moment` for one of the past, should the run be retried."""
+        self.accepted_at = moment if self.accepted_at is None else max(self.accepted_at, moment)
+
+    def take_decisions(self) -> list[Decision]:
+        """What has been decided since this was asked last."""
+        taken, self.decisions = self.decisions, []
+        return taken
+
     def place(self, parent: str | None, iteration: int | None) -> Place:
         """The scope of references at a place below `parent`."""
         return Place(self.definition, self._before.input_data, self.steps, self.frames, parent, iteration)
@@ -81,13 +108,10 @@ class Progress:
         known = self.steps.get(path)
         if known is None or known.status == "CANCELLED":
             self._begin_anew(step, path, parent, iteration, branch, known)
-        elif known.status in STEP_ENDED:
-            self._ended.append(path)
-        elif isinstance(step.kind, AgentStep):
-            assert known.task_id is not None
+        elif known.task_id is not None and known.status == "RUNNING":
             self.in_flight[known.task_id] = path
         else:
-            composites.open_composite(self, step, path)
+            self._waiting.append(path)
 
     def _begin_anew(
         self, step: Step, path: str, parent: str | None, iteration: int | None, branch: str | None,
@@ -114,8 +138,8 @@ class Progress:
         except Unresolved as error:
             self._fail_unbegun(record, str(error))
             return
-        except RecursionError:
-            self._fail_unbegun(record, "a value for its input is nested too deeply")
+        if is_deeper_than(input_data, DEEPEST_VALUE):
+            self._fail_unbegun(record, f"its input is nested deeper than {DEEPEST_VALUE} levels")
             return
         kind = step.kind
         if isinstance(kind, AgentStep):
@@ -125,21 +149,24 @@ class Progress:
             self.decisions.append(PublishTask(task, step.id, path, kind.agent_name, input_data))
         else:
             self._note(None, replace(record, input_data=input_data))
-            composites.open_composite(self, step, path)
+            self._waiting.append(path)
 
     def _fail_unbegun(self, record: StepRecord, error: str) -> None:
         self._note(None, replace(record, status="FAILED", error_message=error, completed_at=self.now))
-        self._ended.append(record.path)
+        self._waiting.append(record.path)
 
     def complete(self, path: str, output: Any) -> None:
-        """A step's execution ended well."""
+        """A step's execution ended well, unless its output is one that cannot be handed on."""
+        if is_deeper_than(output, DEEPEST_VALUE):
+            self.fail(path, f"its output is nested deeper than {DEEPEST_VALUE} levels")
+            return
         self._end(path, "COMPLETED", output, None)
-        self._ended.append(path)
+        self._waiting.append(path)
 
     def fail(self, path: str, error: str) -> None:
         """A step's execution failed; its parent, or the run, decides what follows."""
         self._end(path, "FAILED", None, error)
-        self._ended.append(path)
+        self._waiting.append(path)
 
     def abandon(self, path: str, status: StepStatus, error: str | None) -> None:
         """End an open execution without telling its parent, which has ended or is about to."""
@@ -165,26 +192,29 @@ class Progress:
         paths = [path for path in (*self.frames, *self.in_flight.values()) if path.startswith(below)]
         return sorted(paths, key=lambda path: (path.count("/"), path))
 
-    def set_timer(self, path: str, due_at: datetime) -> None:
-        # A run that returns from its rows finds its timers among them.
-        if not self._restoring:
+    def set_timer(self, fork: str, path: str, due_at: datetime) -> None:
+        """Have the end of a branch's time told, unless its fork_join, which stands at the path `fork`, was found."""
+        if fork not in self._found:
             self.decisions.append(SetTimer(path, due_at))
 
-    def clear_timer(self, path: str) -> None:
-        if not self._restoring:
+    def clear_timer(self, fork: str, path: str) -> None:
+        """Forget the time of a branch. A timer that stays does no harm: what it tells is ignored."""
+        if fork not in self._found:
             self.decisions.append(ClearTimer(path))
 
     def drain(self) -> None:
-        """Work off what has ended until nothing more follows from it."""
-        while self._ended:
-            path = self._ended.popleft()
+        """Open what is to be opened and work off what has ended, until nothing more follows from it."""
+        while self._waiting:
+            path = self._waiting.popleft()
             record = self.steps[path]
-            if record.parent is not None:
+            if record.status == "RUNNING":
+                composites.open_composite(self, self.definition.steps[record.step_id], path)
+            elif record.parent is not None:
                 composites.child_ended(self, record)
             elif record.status == "COMPLETED":
                 self._go_on(record)
             else:
-                self.change_run("FAILED", f"step {record.step_id!r} failed: {record.error_message}")
+                self.change_run("FAILED", f"step {quoted(record.step_id)} failed: {record.error_message}")
 
     def _go_on(self, record: StepRecord) -> None:
         following = self.definition.steps[record.step_id].next_step

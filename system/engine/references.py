@@ -108,15 +108,15 @@ def _parse_dollar(text: str, content: str, step_ids: Collection[str]) -> Referen
 def _parse_step(text: str, content: str, word: str, step_ids: Collection[str]) -> Reference | None:
     shortest: Reference | None = None
     longest_known: Reference | None = None
-    # An id has a character at least, and one that is longer than ids may be names no step: looking on would be in vain.
+    # An id has a character at least; beyond the length that ids may have there is nothing to look for.
     position = content.find(word, 1)
-    while 0 < position and (position <= _LONGEST_ID or shortest is None):
+    while position > 0:
         path = _parse_path(content[position + len(word) :])
         if path is not None:
             reading = Reference(text, "step", content[:position], path)
             shortest = shortest or reading
             longest_known = reading if reading.name in step_ids else longest_known
-        elif position > _LONGEST_ID:
+        if position > _LONGEST_ID:
             break
         position = content.find(word, position + 1)
     return longest_known or shortest

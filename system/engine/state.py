@@ -90,7 +90,8 @@ class RunState:
 
     `steps` maps paths to the current record of each place, `frames` paths to the progress of open composites, and
     `in_flight` task ids to paths. `clock` is the latest time that an event brought: time never runs backwards in a run.
-    `accepted_at` is when the request or retry was accepted that the run is in now.
+    `accepted_at` is the latest moment of which it is known that the run was requested, cancelled or retried: in a run
+    that was retried, a cancellation that is not later is one of the past.
     """
 
     run_id: str

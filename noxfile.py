@@ -1,0 +1,71 @@
+"""Every chore of the project but the interpreter matrix, which is tox's. `nox -l` lists them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["tests"]
+
+ROOT = Path(__file__).parent
+LOCK = ROOT / "requirements.lock"
+
+
+def install(session: nox.Session) -> None:
+    """Put the locked dependencies and the project itself into the session's environment, unless they are there.
+
+    What was installed is remembered by its digest, so that a second run needs no network.
+    """
+    mark = Path(session.virtualenv.location) / "installed"
+    wanted = hashlib.sha256(LOCK.read_bytes() + (ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if mark.exists() and mark.read_text() == wanted:
+        session.log("the environment is as locked")
+        return
+    session.install("--quiet", "-r", str(LOCK))
+    session.install("--quiet", "--no-deps", "--no-build-isolation", "-e", str(ROOT))
+    mark.write_text(wanted)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Linters, types, the walls between the parts, and all tests but the integration suite."""
+    install(session)
+    check(session)
+    session.run("pytest", *(session.posargs or ["tests", "--ignore=tests/integration", "-n", "2", "--dist", "loadgroup"]))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Linters, types and the walls between the parts alone."""
+    install(session)
+    check(session)
+
+
+def check(session: nox.Session) -> None:
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports", "--no-cache", silent=True)
+
+
+@nox.session
+def integration(session: nox.Session) -> None:
+    """The main job: the embedded stack, the reference on it as separate processes, and the black-box suite."""
+    install(session)
+    session.run("pytest", "tests/integration", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write requirements.lock anew from pyproject.toml."""
+    session.install("uv")
+    session.run(
+        "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate",
+        "--python-version", "3.11", "--extra", "system", "--extra", "harness", "--group", "test", "--group", "lint",
+        "--upgrade", "-o", str(LOCK), "pyproject.toml",
+    )  # fmt: skip
