@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import platformdirs
@@ -20,3 +21,41 @@ def cache_directory() -> Path:
     if chosen:
         return Path(chosen).expanduser().resolve()
     return platformdirs.user_cache_path("plumbline")
+
+
+API_URL_VARIABLE = "PLUMBLINE_API_URL"
+DEFAULT_API_URL = "http://127.0.0.1:8000"
+_HANDED_ON = (
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TMPDIR",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "JAVA_HOME",
+    "GOPATH",
+    "NODE_PATH",
+    "VIRTUAL_ENV",
+    "DOCKER_HOST",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+)
+
+
+def handed_on(further: Iterable[str] = ()) -> dict[str, str]:
+    """The variables of our environment that a subject's processes get, so that its programs are found and can run.
+
+    Nothing else of it reaches them: a subject file says all that makes a difference. ``further`` names the ones that
+    the subject asks for.
+    """
+    return {name: os.environ[name] for name in (*_HANDED_ON, *further) if name in os.environ}
+
+
+def api_url() -> str:
+    """Where the commands that speak to an API find it: ``PLUMBLINE_API_URL``, else port 8000 of the loopback."""
+    return (os.environ.get(API_URL_VARIABLE, "").strip() or DEFAULT_API_URL).rstrip("/")

@@ -12,6 +12,7 @@ import contract
 from system.engine.definition import Definition, InvalidDefinition, Problem
 from system.engine.loading import load
 from system.engine.references import escape_pointer
+from system.engine.values import quoted
 
 __all__ = ["Definition", "InvalidDefinition", "Problem", "load_definition", "load_plan"]
 
@@ -65,8 +66,19 @@ def schema_problems(data: object, schema_name: str) -> list[Problem]:
 
 def _problem(error: ValidationError) -> Problem:
     deepest = best_match([error]) or error
-    pointer = "".join(f"/{escape_pointer(str(part))}" for part in deepest.absolute_path)
-    return Problem(pointer, _short(deepest.message), _allowed(deepest))
+    where = list(deepest.absolute_path)
+    pointer = "".join(f"/{escape_pointer(str(part))}" for part in where)
+    # A pointer escapes an id; the message holds it as it is written.
+    subject = f"step {quoted(where[1])}: " if where[:1] == ["steps"] and len(where) > 1 else ""
+    return Problem(pointer, subject + _short(_worded(deepest)), _allowed(deepest))
+
+
+def _worded(error: ValidationError) -> str:
+    if error.validator == "anyOf":
+        return "a conditional names an if_true_step, an if_false_step, or both; found neither"
+    if "propertyNames" in error.schema_path:
+        return f"a name here has 1 to 200 characters, found {len(error.instance)}"
+    return error.message
 
 
 def _short(message: str) -> str:
@@ -75,6 +87,8 @@ def _short(message: str) -> str:
 
 def _allowed(error: ValidationError) -> str | None:
     value: Any = error.validator_value
+    if error.validator == "anyOf":
+        return "name the step that is to run"
     if error.validator == "enum":
         return f"one of {', '.join(map(repr, value))}"
     if error.validator == "type":

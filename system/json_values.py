@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -11,6 +12,10 @@ import orjson
 
 # Whole numbers of 19 digits and more may not fit 64 bits, and orjson would turn them into floats.
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# Deep enough for any data, and far from where the recursion of encoders and of PostgreSQL ends, also when an output
+# has become a part of other values.
+MOST_LEVELS = 200
 _TEXT_LITERAL = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 
@@ -73,8 +78,29 @@ def replaced(value: Any, old: tuple[str, ...], new: str) -> Any:
     return loads(_TEXT_LITERAL.sub(literal, dumps(value)))
 
 
+def is_suspicious(data: bytes) -> bool:
+    """Whether JSON that `loads` took may hold something that `unstorable` objects to; most need no closer look."""
+    # Only an escape can bring U+0000 in.
+    return b"\\u0000" in data or data.count(b"{") + data.count(b"[") > MOST_LEVELS
+
+
 def unstorable(value: Any) -> str | None:
-    """Why PostgreSQL's jsonb cannot hold the value, or None when it can."""
-    if any("\x00" in text for text in texts(value)):
-        return "it holds the character U+0000"
+    """Why PostgreSQL's jsonb cannot hold the value, or no encoder can write it again; None when nothing is wrong."""
+    waiting: list[tuple[Any, int]] = [(value, 1)]
+    while waiting:
+        value, level = waiting.pop()
+        if isinstance(value, str):
+            if "\x00" in value:
+                return "it holds the character U+0000"
+            if not value.isascii() and _SURROGATE.search(value) is not None:
+                return "it holds half of a surrogate pair"
+        elif isinstance(value, float):
+            if not math.isfinite(value):
+                return "it holds a number that is larger than any double"
+        elif isinstance(value, dict | list):
+            if level > MOST_LEVELS:
+                return f"it is nested deeper than {MOST_LEVELS} levels"
+            waiting.extend((part, level + 1) for part in value)
+            if isinstance(value, dict):
+                waiting.extend((part, level + 1) for part in value.values())
     return None

@@ -126,14 +126,18 @@ class Outbox:
         with self._guard:
             self._delivered.extend(entry_ids)
 
+    def check(self) -> None:
+        """Raise OutboxError if the publisher gave a message up although nothing was wrong with it."""
+        if self._broken is not None:
+            raise OutboxError(f"Kafka's client gave up: {self._broken}") from self._broken
+
     def settle(self) -> None:
         """Remove entries that Kafka has.
 
         Raises:
             OutboxError: the publisher gave a message up although nothing was wrong with it.
         """
-        if self._broken is not None:
-            raise OutboxError(f"Kafka's client gave up: {self._broken}") from self._broken
+        self.check()
         delivered = self.take_delivered()
         if not delivered:
             return

@@ -116,9 +116,10 @@ workflow_runs = Table(
     Column("revision", Integer, nullable=False, server_default=text("0")),
     Column("generation", Integer, nullable=False, server_default=text("0")),
     Column("resume_from_step", Text),
-    # The executor's newest entry of the outbox that tells of this run: while it stands, its messages may not be with
-    # Kafka yet.
+    # The newest entries of the outbox that tell of this run: the API's with its last request, the executor's with its
+    # updates. While the latter stands, the updates may not be with Kafka yet.
     Column("outbox_id", BigInteger),
+    Column("updates_outbox_id", BigInteger),
     UniqueConstraint("run_id"),
     CheckConstraint("status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')", name="status"),
     # Rows are updated a few times and then stay: room on the page keeps these updates in place.
@@ -157,20 +158,30 @@ step_executions = Table(
     Column("attempt", Integer, nullable=False, server_default=text("1")),
     Column("task_id", Text),
     Column("superseded", Boolean, nullable=False, server_default=text("false")),
-    UniqueConstraint("run_id", "path", "generation"),
     CheckConstraint("status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'SKIPPED', 'CANCELLED')", name="status"),
     postgresql_with={"fillfactor": "80"},
+)
+
+# A path may be longer than an index holds, hence its digest.
+Index(
+    "uq_step_executions_place",
+    step_executions.c.run_id,
+    text("md5(path)"),
+    step_executions.c.generation,
+    unique=True,
 )
 
 # Deadlines that must outlive the process that set them; at most one of a kind for a place in a run.
 timers = Table(
     "timers",
     metadata,
-    Column("run_id", Text, primary_key=True),
-    Column("kind", Text, primary_key=True),
-    Column("path", Text, primary_key=True),
+    Column("id", BigInteger, Identity(always=False), primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("path", Text, nullable=False),
     _time("due_at", required=True),
 )
+Index("uq_timers_place", timers.c.run_id, timers.c.kind, text("md5(path)"), unique=True)
 Index("ix_timers_due_at", timers.c.due_at)
 
 # Cancellations that arrived before their run.

@@ -124,9 +124,10 @@ def ensure_jars(
     lock names is deleted and fetched anew. Raises the errors of :mod:`harness.stack.errors`.
     """
     store = cache_directory / "jars"
-    if not (missing := _missing(jars, store)):
-        return [store / jar.file_name for jar in jars]
     with _telling_storage_errors(cache_directory):
+        # A cache that is complete need not be writable.
+        if not _missing(jars, store):
+            return [store / jar.file_name for jar in jars]
         store.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(store / ".lock", timeout=OTHER_START_SECONDS):
@@ -213,9 +214,9 @@ def _telling_storage_errors(cache_directory: Path) -> Iterator[None]:
                 f"No space left for the jars of Kafka in {cache_directory}. "
                 "Free about 100 MiB there, or set PLUMBLINE_CACHE_DIR to a folder elsewhere."
             ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR):
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.ENOENT):
             raise CacheNotWritable(
-                f"The cache directory {cache_directory} cannot be written ({error.strerror}), and the jars of Kafka "
-                "are not all in it. Set PLUMBLINE_CACHE_DIR to a folder that can."
+                f"The cache directory {cache_directory} cannot be used ({error.strerror}), and the jars of Kafka "
+                "cannot be stored in it. Set PLUMBLINE_CACHE_DIR to a folder that can be written."
             ) from error
         raise

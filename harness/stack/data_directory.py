@@ -7,9 +7,8 @@ import os
 import time
 from pathlib import Path
 
-import psutil
-
 from harness.stack.errors import DataDirectoryUnusable
+from harness.stack.warden_process import birth_of
 
 LOCK_NAME = ".plumbline-stack.lock"
 WAIT_SECONDS = 8.0
@@ -49,9 +48,8 @@ class HeldDirectory:
                     f"The data directory {directory} is in use by another stack. Stop that one, or choose another."
                 )
             time.sleep(_POLL_SECONDS)
-        owner = psutil.Process()
         os.truncate(self.descriptor, 0)
-        os.pwrite(self.descriptor, f"{owner.pid} {owner.create_time()}".encode(), 0)
+        os.pwrite(self.descriptor, f"{os.getpid()} {birth_of(os.getpid())}".encode(), 0)
 
     def release(self) -> None:
         """Let another stack have the directory."""
@@ -67,9 +65,6 @@ class HeldDirectory:
 
     def _owner_lives(self) -> bool:
         """Whether the process that started the other stack is alive, so that waiting is in vain."""
-        try:
-            pid, created = os.pread(self.descriptor, 100, 0).decode().split()
-            return bool(psutil.Process(int(pid)).create_time() == float(created))
-        except (ValueError, psutil.NoSuchProcess):
-            # Nothing written yet, or written by one that is gone.
-            return False
+        fields = os.pread(self.descriptor, 100, 0).decode().split()
+        # Nothing is written yet, or was written by one that is gone by now.
+        return len(fields) == 2 and birth_of(int(fields[0])) == fields[1]

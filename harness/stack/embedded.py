@@ -212,10 +212,12 @@ def _await_ready(server: PostgresDatabase | KafkaBroker, move: Callable[[], None
 
 
 def _stop_both(database: PostgresDatabase, broker: KafkaBroker) -> None:
-    database.request_stop()
-    broker.request_stop()
-    database.await_stop()
-    broker.await_stop()
+    # Both end at the same time, and each is seen to its end whatever goes wrong with the other.
+    with contextlib.ExitStack() as ending:
+        ending.callback(database.await_stop)
+        ending.callback(broker.await_stop)
+        ending.callback(database.request_stop)
+        ending.callback(broker.request_stop)
 
 
 def _remove_tree(directory: Path, warden: Warden) -> None:

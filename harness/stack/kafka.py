@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import signal
 import uuid
 from base64 import urlsafe_b64encode
@@ -11,7 +13,7 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
-from harness.stack.errors import PortTaken, ServerDied
+from harness.stack.errors import NotRunning, PortTaken, ServerDied
 from harness.stack.kafka_probe import lists_a_broker
 from harness.stack.ports import LOOPBACK, HeldPort
 from harness.stack.process import ServerProcess
@@ -77,8 +79,8 @@ SERVER_SETTINGS: Mapping[str, object] = {
     "group.min.session.timeout.ms": 500,
     # After a kill -9 the controller refuses the new broker until the session of the dead one has run out, nine
     # seconds by default. Much shorter, and a starved machine would lose a broker that lives.
-    "broker.session.timeout.ms": 2000,
-    "broker.heartbeat.interval.ms": 200,
+    "broker.session.timeout.ms": 3000,
+    "broker.heartbeat.interval.ms": 300,
     # A small server's share of threads and memory.
     "num.network.threads": 2,
     "num.io.threads": 4,
@@ -163,7 +165,9 @@ class KafkaBroker:
         self._write_properties()
         if (self._data / "meta.properties").exists() or self._format.pid is not None:
             return
-        self._data.mkdir(parents=True, exist_ok=True)
+        # The storage tool writes that file last: without it, what is there comes from a format that was cut short.
+        shutil.rmtree(self._data, ignore_errors=True)
+        self._data.mkdir(parents=True)
         cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         # An option's value may not look like an option.
         cluster_id = cluster_id if not cluster_id.startswith("-") else f"A{cluster_id[1:]}"
@@ -215,9 +219,8 @@ class KafkaBroker:
 
     def request_stop(self) -> None:
         """Begin an orderly shutdown."""
-        if self._format.pid is not None:
-            self._format.kill()
-        if self._server.pid is not None:
+        self._format.end(signal.SIGKILL, STOP_SECONDS)
+        with contextlib.suppress(NotRunning):
             self._server.send(signal.SIGCONT)
             self._server.send(signal.SIGTERM)
 

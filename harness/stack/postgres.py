@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shutil
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from urllib.parse import quote
 import psutil
 import psycopg2
 
-from harness.stack.errors import DataDirectoryUnusable, PortTaken, ServerDied
+from harness.stack.errors import DataDirectoryUnusable, NotRunning, PortTaken, ServerDied
 from harness.stack.ports import LOOPBACK, HeldPort
 from harness.stack.process import POLL_SECONDS, RunAs, ServerProcess
 from harness.stack.unprivileged import can_traverse
@@ -64,12 +65,13 @@ class PostgresDatabase:
         a power cut during their creation."""
         self._binaries = installation / "bin"
         self._data = data_directory
+        self._unfinished = data_directory.with_name(data_directory.name + ".unfinished")
         self._sockets = socket_directory
         self._port = port
         self._run_as = run_as
         self._is_temporary = is_temporary
-        self._initdb = ServerProcess("initdb", log_directory / "initdb.log", warden)
-        # SIGQUIT ends it at once, but lets it remove its shared memory, which SIGKILL would leave behind.
+        # Either signal ends its process soon, but lets it remove its shared memory, which SIGKILL leaves behind.
+        self._initdb = ServerProcess("initdb", log_directory / "initdb.log", warden, signal.SIGTERM)
         self._server = ServerProcess(
             "PostgreSQL", log_directory / "postgres.log", warden, signal.SIGQUIT, inherited_descriptors
         )
@@ -115,10 +117,12 @@ class PostgresDatabase:
 
     def prepare(self) -> None:
         """Begin to create the data directory, where there is none."""
-        if (self._data / "PG_VERSION").exists() or self._initdb.pid is not None:
+        if self._data.exists() or self._initdb.pid is not None:
             return
-        self._make_folder(self._data)
-        arguments = [str(self._binaries / "initdb"), "--pgdata", str(self._data), "--username", SUPERUSER]
+        # Made under another name, so that a creation that was cut short is never taken for a database.
+        shutil.rmtree(self._unfinished, ignore_errors=True)
+        self._make_folder(self._unfinished)
+        arguments = [str(self._binaries / "initdb"), "--pgdata", str(self._unfinished), "--username", SUPERUSER]
         # Strings sort the same way on every platform.
         arguments += [
             "--encoding=UTF8",
@@ -138,6 +142,8 @@ class PostgresDatabase:
             return
         if self._initdb.pid is not None or self._initdb.exit_code is not None:
             self._initdb.wait_for_success(INIT_SECONDS)
+            if not self._data.exists():
+                self._unfinished.rename(self._data)
         (self._data / "pg_hba.conf").write_text(_HOST_RULES)
         self._make_folder(self._sockets)
         self._await_nobody_at_work()
@@ -187,9 +193,8 @@ class PostgresDatabase:
 
     def request_stop(self) -> None:
         """Begin a fast shutdown."""
-        if self._initdb.pid is not None:
-            self._initdb.kill()
-        if self._server.pid is not None:
+        self._initdb.end(signal.SIGTERM, STOP_SECONDS)
+        with contextlib.suppress(NotRunning):
             self._server.send_to_family(signal.SIGCONT)
             self._server.send(signal.SIGINT)
 

@@ -110,6 +110,13 @@ class ServerProcess:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.send_signal(number)
 
+    def end(self, number: signal.Signals, timeout_seconds: float) -> None:
+        """Signal the process, if it runs, and kill it when it has not ended after so long."""
+        if self.pid is not None:
+            self.send(number)
+            if not self.wait_for_end(timeout_seconds):
+                self.kill()
+
     def kill(self) -> None:
         """SIGKILL to the process and its descendants; returns when all are gone. Raises :class:`NotRunning`."""
         family = self.family()

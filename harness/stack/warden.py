@@ -20,8 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import psutil
-
 from harness.stack import warden_process
 from harness.stack.errors import StackError
 
@@ -77,26 +75,26 @@ class Warden:
         ``first_signal`` is sent before SIGKILL, three seconds ahead, unless it is SIGKILL. A pid that no longer
         exists is ignored: there is nothing to end.
         """
-        try:
-            created = psutil.Process(pid).create_time()
-        except psutil.NoSuchProcess:
-            return
-        self._send({"op": "adopt", "pid": pid, "created": created, "signal": int(first_signal)})
+        birth = warden_process.birth_of(pid)
+        if birth is not None:
+            self._send({"op": "adopt", "pid": pid, "birth": birth, "signal": int(first_signal)})
 
     def release(self, pid: int) -> None:
         """Take a process from the watch, after its end or because it shall stay."""
-        self._send({"op": "release", "pid": pid})
+        self._send({"op": "release", "pid": pid}, is_needed=False)
 
     def temporary_directory(self, parent: Path | None = None) -> Path:
         """Make a directory that is removed, with all in it, when the warden's watch ends."""
-        directory = Path(tempfile.mkdtemp(prefix="plumbline-", dir=parent))
-        (directory / warden_process.MARKER_NAME).write_text(self._token)
+        directory = (parent or Path(tempfile.gettempdir())) / f"plumbline-{secrets.token_hex(4)}"
+        # Told before it is made, so that there is no moment in which our death would leave it behind.
         self._send({"op": "directory", "path": str(directory)})
+        directory.mkdir(mode=0o700)
+        (directory / warden_process.MARKER_NAME).write_text(self._token)
         return directory
 
     def forget_directory(self, directory: Path) -> None:
         """Leave a directory alone, because it has been removed already."""
-        self._send({"op": "forget_directory", "path": str(directory)})
+        self._send({"op": "forget_directory", "path": str(directory)}, is_needed=False)
 
     def close(self) -> None:
         """End everything that is still under watch and wait until it is gone; harmless the second time.
@@ -115,7 +113,7 @@ class Warden:
                 f"directory under its watch would not go. Look for plumbline-* in {tempfile.gettempdir()}."
             )
 
-    def _send(self, order: dict[str, object]) -> None:
+    def _send(self, order: dict[str, object], *, is_needed: bool = True) -> None:
         line = json.dumps(order).encode() + b"\n"
         with self._lock:
             if not self._open:
@@ -124,6 +122,9 @@ class Warden:
                 # Shorter than PIPE_BUF, so written whole.
                 os.write(self._write_end, line)
             except BrokenPipeError as error:
+                # A warden that is gone watches over nothing, which is all that a release asks for.
+                if not is_needed:
+                    return
                 raise StackError(
                     f"The warden (process {self.pid}) is gone: somebody ended it, so nothing would be cleaned up "
                     "after this process. Start again."

@@ -3,7 +3,7 @@
 Run as a file by :mod:`harness.stack.warden`, with the read end of a pipe as standard input. It imports nothing of the
 harness, so that it starts fast and does not depend on the parent's import path. Each line of the pipe is a JSON object:
 
-- ``{"op": "adopt", "pid": int, "created": float, "signal": int}``: end this process, its group and its descendants
+- ``{"op": "adopt", "pid": int, "birth": str, "signal": int}``: end this process, its group and its descendants
 - ``{"op": "release", "pid": int}``: no longer
 - ``{"op": "directory", "path": str}`` and ``{"op": "forget_directory", "path": str}``: remove this tree at the end
 
@@ -30,24 +30,44 @@ POLL_SECONDS = 0.02
 GRACE_SECONDS = 3.0
 KILL_SECONDS = 10.0
 REMOVE_SECONDS = 10.0
-CREATED_TOLERANCE_SECONDS = 0.05
+# Field 22 of proc_pid_stat(5), counted from the one after the name.
+STAT_START_TIME = 19
 SURVIVED_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MARKER_NAME = ".plumbline-temporary"
 
 
-class Charge:
-    """A process under watch, known by its id and the moment of its creation."""
+def birth_of(pid: int) -> str | None:
+    """What tells a process from a later one with the same id; None when there is no such process.
 
-    def __init__(self, pid: int, created: float, first_signal: int) -> None:
+    On Linux the clock ticks from the machine's start to the process's: the time of day would shift under us whenever
+    the clock is set.
+    """
+    if sys.platform == "linux":
+        try:
+            # The fields after the name, which stands in parentheses and may hold anything.
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        return fields[STAT_START_TIME]
+    try:
+        return str(psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+class Charge:
+    """A process under watch, known by its id and its birth together."""
+
+    def __init__(self, pid: int, birth: str, first_signal: int) -> None:
         self.pid = pid
-        self.created = created
+        self.birth = birth
         self.first_signal = first_signal
 
     def family(self) -> list[psutil.Process]:
         """The process and its descendants; empty when the id is free or belongs to another process by now."""
         try:
             process = psutil.Process(self.pid)
-            if abs(process.create_time() - self.created) > CREATED_TOLERANCE_SECONDS:
+            if birth_of(self.pid) != self.birth:
                 return []
             return [process, *process.children(recursive=True)]
         except psutil.NoSuchProcess:
@@ -71,7 +91,7 @@ class Register:
     def _obey(self, order: dict[str, Any]) -> None:
         match order["op"]:
             case "adopt":
-                self.charges[order["pid"]] = Charge(order["pid"], order["created"], order["signal"])
+                self.charges[order["pid"]] = Charge(order["pid"], order["birth"], order["signal"])
             case "release":
                 self.charges.pop(order["pid"], None)
             case "directory":
@@ -171,9 +191,11 @@ def send(process: psutil.Process, number: int) -> None:
 
 
 def remove(path: str, token: str) -> None:
-    """Remove a temporary tree, if it bears this warden's mark."""
+    """Remove a temporary tree, if it bears this warden's mark; without one only if there is nothing in it."""
     marker = Path(path) / MARKER_NAME
     if not marker.is_file() or marker.read_text() != token:
+        with contextlib.suppress(OSError):
+            Path(path).rmdir()
         return
     deadline = time.monotonic() + REMOVE_SECONDS
     while time.monotonic() < deadline and Path(path).exists():

@@ -84,17 +84,19 @@ def upgrade() -> None:
     sa.Column('superseded', sa.Boolean(), server_default=sa.text('false'), nullable=False),
     sa.CheckConstraint("status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'SKIPPED', 'CANCELLED')", name=op.f('ck_step_executions_status')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_step_executions')),
-    sa.UniqueConstraint('run_id', 'path', 'generation', name=op.f('uq_step_executions_run_id_path_generation')),
     postgresql_with={'fillfactor': '80'}
     )
+    op.create_index('uq_step_executions_place', 'step_executions', ['run_id', sa.literal_column('md5(path)'), 'generation'], unique=True)
     op.create_table('timers',
+    sa.Column('id', sa.BigInteger(), sa.Identity(always=False), nullable=False),
     sa.Column('run_id', sa.Text(), nullable=False),
     sa.Column('kind', sa.Text(), nullable=False),
     sa.Column('path', sa.Text(), nullable=False),
     sa.Column('due_at', sa.DateTime(timezone=True), server_default=sa.text('now()'), nullable=False),
-    sa.PrimaryKeyConstraint('run_id', 'kind', 'path', name=op.f('pk_timers'))
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_timers'))
     )
     op.create_index('ix_timers_due_at', 'timers', ['due_at'], unique=False)
+    op.create_index('uq_timers_place', 'timers', ['run_id', 'kind', sa.literal_column('md5(path)')], unique=True)
     op.create_table('workflow_definitions',
     sa.Column('id', sa.Uuid(), server_default=sa.text('gen_random_uuid()'), nullable=False),
     sa.Column('name', sa.Text(), nullable=False),
@@ -139,6 +141,7 @@ def upgrade() -> None:
     sa.Column('generation', sa.Integer(), server_default=sa.text('0'), nullable=False),
     sa.Column('resume_from_step', sa.Text(), nullable=True),
     sa.Column('outbox_id', sa.BigInteger(), nullable=True),
+    sa.Column('updates_outbox_id', sa.BigInteger(), nullable=True),
     sa.CheckConstraint("status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')", name=op.f('ck_workflow_runs_status')),
     sa.PrimaryKeyConstraint('id', name=op.f('pk_workflow_runs')),
     sa.UniqueConstraint('run_id', name=op.f('uq_workflow_runs_run_id')),
@@ -174,8 +177,10 @@ def downgrade() -> None:
     op.drop_index('uq_workflow_definitions_active_name', table_name='workflow_definitions', postgresql_where=sa.text("status = 'active'"))
     op.drop_index('ix_workflow_definitions_created_at_id', table_name='workflow_definitions')
     op.drop_table('workflow_definitions')
+    op.drop_index('uq_timers_place', table_name='timers')
     op.drop_index('ix_timers_due_at', table_name='timers')
     op.drop_table('timers')
+    op.drop_index('uq_step_executions_place', table_name='step_executions')
     op.drop_table('step_executions')
     op.drop_table('outbox')
     op.drop_table('execution_keys')

@@ -27,6 +27,27 @@ _RUN = (
     "cancelled_at",
     "cancelled_by",
 )
+_STEP = (
+    "id",
+    "run_id",
+    "step_id",
+    "step_name",
+    "agent_name",
+    "status",
+    "input_data",
+    "output_data",
+    "error_message",
+    "started_at",
+    "completed_at",
+    "parent_step_id",
+    "branch_name",
+    "join_policy",
+    "path",
+    "generation",
+    "attempt",
+    "task_id",
+    "superseded",
+)
 _DEFINITION = ("status", "created_at", "updated_at", "created_by", "updated_by")
 _AGENT = ("id", "name", "url", "description", "timeout_ms", "status", "created_at", "updated_at")
 
@@ -68,7 +89,10 @@ def run_document(row: RowMapping) -> dict[str, Any]:
 
 def step_document(row: RowMapping) -> dict[str, Any]:
     """A row of step_executions with its JSON columns as text."""
-    return dict(row) | {"input_data": _verbatim(row["input_data"]), "output_data": _verbatim(row["output_data"])}
+    document = {name: row[name] for name in _STEP}
+    document["input_data"] = _verbatim(row["input_data"])
+    document["output_data"] = _verbatim(row["output_data"])
+    return document
 
 
 def workflow_document(row: RowMapping) -> dict[str, Any]:

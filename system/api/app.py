@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from system.adapters.clock import SystemClock
 from system.api.agents import agents
-from system.api.database import Database, Uncertain, problem_of
+from system.api.database import Database, Uncertain, problem_of, told
 from system.api.execution import Backlog, Execution
 from system.api.operation import operation
 from system.api.probe import Prober
@@ -27,6 +28,8 @@ from system.ports import Clock
 from system.settings import Settings
 
 log = logging.getLogger(__name__)
+
+_UNEXPECTED = Problem(500, "an unexpected error, which has been logged; the request may not have been carried out")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,16 @@ def _register_problems(app: Flask) -> None:
     @app.errorhandler(SQLAlchemyError)
     def database_error(error: SQLAlchemyError) -> Response:
         known = problem_of(error)
-        if known is None:
-            return unexpected(error)
-        log.warning("the database refused: %s", str(getattr(error, "orig", error)).strip())
-        return _answer(known)
+        if known is not None:
+            log.warning("the database refused: %s", told(error))
+            return _answer(known)
+        # Without the error's own text, in which PostgreSQL quotes whole rows: they may hold an agent's secrets.
+        log.error(
+            "a request ended in an unexpected error of the database: %s\nTraceback (most recent call last):\n%s",
+            told(error),
+            "".join(traceback.format_tb(error.__traceback__)),
+        )
+        return _answer(_UNEXPECTED)
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> Response:

@@ -94,6 +94,23 @@ def constraint_of(error: DBAPIError) -> str | None:
     return getattr(diagnosis, "constraint_name", None)
 
 
+def told(error: SQLAlchemyError) -> str:
+    """What may be logged of an error: its kind and place, and no value of a row or a parameter."""
+    original = getattr(error, "orig", None)
+    code = getattr(original, "pgcode", None)
+    if code is None:
+        # Of the client's library, about the connection.
+        lines = str(original or error).strip().splitlines()
+        return f"{type(original or error).__name__}: {lines[0] if lines else 'no more is known'}"
+    diagnosis = getattr(original, "diag", None)
+    place = [
+        f"{part} {name}"
+        for part in ("table", "column", "constraint")
+        if (name := getattr(diagnosis, f"{part}_name", None))
+    ]
+    return " ".join([f"{type(original).__name__}, SQLSTATE {code}", *place])
+
+
 def problem_of(error: SQLAlchemyError) -> Problem | None:
     """What the client is told of an error that is about the database's state or reach; None if it is our mistake."""
     if isinstance(error, PoolTimeout):

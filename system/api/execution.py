@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.exc import IntegrityError
 
 from system import json_values
@@ -151,22 +151,14 @@ class Execution:
         self._backlog.admit()
         run_id = f"run-{uuid.uuid4()}"
         encoded_input = json_values.dumps(input_data)
+        begun: _Begun | None = None
         for _ in range(_PLAN_ATTEMPTS):
             earlier = self._database.read(lambda c: store_runs.keyed_run(c, definition_id, key))
             if earlier is not None:
-                if earlier["body_digest"] != digest:
-                    raise Problem(
-                        409,
-                        f"the Idempotency-Key was used with another body, for {earlier['run_id']}; take a new key",
-                        members={"run_id": earlier["run_id"]},
-                    )
-                return Accepted(
-                    earlier["run_id"],
-                    earlier["workflow_id"],
-                    earlier["workflow_name"],
-                    earlier["workflow_definition_id"],
-                    earlier["created_at"],
-                )
+                if begun is not None and earlier["run_id"] == run_id and earlier["outbox_id"] is not None:
+                    # Our own commit took effect although its connection was lost: nobody has sent the entry yet.
+                    self._backlog.send(earlier["outbox_id"], begun.message)
+                return _accepted_earlier(earlier, digest)
             plan = self._load(definition_id)
             begun = _Begun(self._settings, plan, run_id, encoded_input, self._clock.now(), triggered_by)
             entry = self._insert_keyed(begun, key, digest)
@@ -224,6 +216,18 @@ class Execution:
             plan = plan_of(definition_id, row["version"], row["workflow_data"])
             self._plans.put(plan)
         return plan
+
+
+def _accepted_earlier(row: RowMapping, digest: str) -> Accepted:
+    if row["body_digest"] != digest:
+        raise Problem(
+            409,
+            f"the Idempotency-Key was used with another body, for {row['run_id']}; take a new key",
+            members={"run_id": row["run_id"]},
+        )
+    return Accepted(
+        row["run_id"], row["workflow_id"], row["workflow_name"], row["workflow_definition_id"], row["created_at"]
+    )
 
 
 class _PlanOutdated(Exception):

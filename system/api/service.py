@@ -8,12 +8,13 @@ import sys
 import threading
 from types import FrameType
 
+import click
 from confluent_kafka import KafkaException
 from sqlalchemy.exc import SQLAlchemyError
 
 from system.adapters.kafka import KafkaPublisher, ensure_topics
 from system.adapters.postgres import connect
-from system.api.app import create_app
+from system.api.app import Api, create_app
 from system.api.server import HttpServer
 from system.outbox import Outbox, OutboxError
 from system.settings import Settings
@@ -42,13 +43,7 @@ def serve(settings: Settings) -> None:
     )
     outbox = Outbox(outbox_engine, publisher, takeover_ms=settings.outbox_takeover_ms)
     api = create_app(settings, engine, outbox)
-    server = HttpServer(
-        api.app,
-        host=settings.api_host,
-        port=settings.api_port,
-        threads=settings.api_threads,
-        max_body_bytes=settings.api_max_body_bytes,
-    )
+    server = _listen(settings, api)
 
     def asked_to_stop(number: int, _: FrameType | None) -> None:
         log.info("%s: ending what has begun", signal.Signals(number).name)
@@ -74,6 +69,24 @@ def serve(settings: Settings) -> None:
     log.info("API stopped")
     if failed:
         sys.exit(1)
+
+
+def _listen(settings: Settings, api: Api) -> HttpServer:
+    try:
+        return HttpServer(
+            api.app,
+            host=settings.api_host,
+            port=settings.api_port,
+            threads=settings.api_threads,
+            max_body_bytes=settings.api_max_body_bytes,
+        )
+    except (OSError, ValueError) as error:
+        click.echo(
+            f"cannot listen on {settings.api_host}:{settings.api_port}: {error}; "
+            "end whoever listens there, or set API_HOST and API_PORT",
+            err=True,
+        )
+        sys.exit(2)
 
 
 def _release(outbox: Outbox) -> None:

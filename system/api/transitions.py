@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping
@@ -35,25 +36,34 @@ class Transitions:
             Problem: 404 for an unknown run, 409 for one that has ended otherwise.
         """
         self._backlog.admit()
-        row, entry, message = self._database.transaction(
-            lambda connection, _: self._cancel(connection, run_id, reason, actor)
+        begun: list[Message] = []
+        now = self._clock.now()
+        row, entry = self._database.transaction(
+            lambda connection, _: self._cancel(connection, run_id, reason, actor, now, begun)
         )
-        if entry is not None and message is not None:
-            self._backlog.send(entry, message)
+        if entry is not None:
+            self._backlog.send(entry, begun[0])
         return row
 
     def _cancel(
-        self, connection: Connection, run_id: str, reason: str | None, actor: str | None
-    ) -> tuple[RowMapping, int | None, Message | None]:
-        now = self._clock.now()
+        self,
+        connection: Connection,
+        run_id: str,
+        reason: str | None,
+        actor: str | None,
+        now: datetime,
+        begun: list[Message],
+    ) -> tuple[RowMapping, int | None]:
         row = store_runs.cancel(connection, run_id, actor, now)
         if row is None:
-            return self._not_cancelled(connection, run_id), None, None
-        message = cancellation_request(self._settings.kafka_cancellation_topic, run_id, actor, reason, now)
-        entry = self._outbox.write(connection, [message])
+            row = self._not_cancelled(connection, run_id)
+            # Our own, if the transaction whose connection was lost had been committed: nobody has sent its entry yet.
+            return row, row["outbox_id"] if begun and row["cancelled_at"] == now else None
+        begun[:] = [cancellation_request(self._settings.kafka_cancellation_topic, run_id, actor, reason, now)]
+        entry = self._outbox.write(connection, begun)
         store_runs.point_at_entry(connection, run_id, entry)
         store_audit.note(connection, "run", run_id, "cancel", actor, {"reason": reason})
-        return row, entry, message
+        return row, entry
 
     def _not_cancelled(self, connection: Connection, run_id: str) -> RowMapping:
         row = store_runs.get(connection, run_id)
@@ -74,13 +84,13 @@ class Transitions:
             Problem: 404 for an unknown run, 409 for a status or a step that it cannot go on from.
         """
         self._backlog.admit()
-        # Known to the second attempt of a transaction that was lost: the generation that the first one began with.
-        seen: dict[str, int] = {}
-        row, entry, message = self._database.transaction(
-            lambda connection, again: self._retry(connection, run_id, resume_from_step, actor, seen, again)
+        begun: list[Message] = []
+        now = self._clock.now()
+        row, entry = self._database.transaction(
+            lambda connection, _: self._retry(connection, run_id, resume_from_step, actor, now, begun)
         )
-        if message is not None:
-            self._backlog.send(entry, message)
+        if entry is not None:
+            self._backlog.send(entry, begun[0])
         return row
 
     def _retry(
@@ -89,16 +99,15 @@ class Transitions:
         run_id: str,
         resume_from_step: str | None,
         actor: str | None,
-        seen: dict[str, int],
-        again: bool,
-    ) -> tuple[RowMapping, int, Message | None]:
+        now: datetime,
+        begun: list[Message],
+    ) -> tuple[RowMapping, int | None]:
         before = store_runs.lock(connection, run_id)
         if before is None:
             raise not_found("run", run_id)
-        if again and before["generation"] == seen.get("generation", -1) + 1:
-            # The transaction whose connection was lost had been committed. Its entry is sent from the outbox.
-            return before, before["outbox_id"], None
-        seen["generation"] = before["generation"]
+        if begun and before["accepted_at"] == now:
+            # The transaction whose connection was lost had been committed: nobody has sent its entry yet.
+            return before, before["outbox_id"]
         if before["status"] not in ("FAILED", "CANCELLED"):
             raise Problem(
                 409,
@@ -108,7 +117,6 @@ class Transitions:
         plan = self._plan(connection, before)
         if resume_from_step is not None:
             _check_step(connection, run_id, plan, resume_from_step)
-        now = self._clock.now()
         message = execution_request(
             self._settings.kafka_execution_topic,
             run_id,
@@ -118,12 +126,13 @@ class Transitions:
             resume_from_step,
         )
         refuse_oversize(message, self._settings.kafka_max_message_bytes)
+        begun[:] = [message]
         row = store_runs.retry(connection, run_id, resume_from_step, now)
         assert row is not None, "the row is locked, and its status was looked at"
-        entry = self._outbox.write(connection, [message])
+        entry = self._outbox.write(connection, begun)
         store_runs.point_at_entry(connection, run_id, entry)
         store_audit.note(connection, "run", run_id, "retry", actor, _cleared(before, resume_from_step))
-        return row, entry, message
+        return row, entry
 
     def _plan(self, connection: Connection, run: RowMapping) -> Mapping[str, Any]:
         plan = store_runs.plan_of(connection, run["plan_digest"]) if run["plan_digest"] else None

@@ -13,7 +13,7 @@ from system.bridge.messages import Task
 from system.bridge.redelivery import Key
 from system.bridge.watermark import LowWatermark
 
-
+# How many jobs of an agent may have begun, for each place in its lane: calls in flight and pauses between tries.
 _BEGUN_PER_PLACE = 4
 
 

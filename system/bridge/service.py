@@ -24,7 +24,7 @@ from system.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_TOPICS_TIMEOUT_SECONDS = 10.0
+_TOPICS_TIMEOUT_SECONDS = 4.0
 # How long redelivered tasks wait for a database that is away: as long as it takes it to restart when agents are looked
 # up there too, so that nothing could be called anyway; else hardly.
 _PATIENCE_SECONDS = 30.0

@@ -13,7 +13,7 @@ from system.consumer.folding import Folded, Folding, Limits
 from system.consumer.messages import CancellationRequest, ExecutionRequest
 from system.consumer.rows import HeldRun, RunChange, record_of
 from system.consumer.store import Conflict, ConsumerStore
-from system.consumer.work import Item
+from system.consumer.work import Item, Timer
 from system.engine.decide import restore
 from system.engine.definition import Definition, InvalidDefinition
 from system.engine.state import RunState
@@ -76,11 +76,9 @@ class Executor:
         for item in items:
             by_run.setdefault(item.run_id, []).append(item)
         for round_number in range(_MOST_CONFLICTS):
-            held = self._hold(by_run)
-            now = self._clock.now()
-            folded = [fold(held[run_id], by_run[run_id], now) for run_id in by_run if run_id in held]
+            folded = self._decide(by_run, fold)
             try:
-                self._write(folded, on_sent)
+                self._write(list(folded.values()), on_sent)
                 return
             except Conflict as conflict:
                 log.debug("%s; deciding anew", conflict)
@@ -89,6 +87,23 @@ class Executor:
                 # The other one needs a moment to finish; whoever waits longer each time lets it.
                 time.sleep(min(0.002 * round_number, 0.1))
         raise RuntimeError(f"a batch met changed rows {_MOST_CONFLICTS} times in a row")
+
+    def _decide(
+        self, by_run: dict[str, list[Item]], fold: Callable[[HeldRun, Sequence[Item], datetime], Folded]
+    ) -> dict[str, Folded]:
+        """What comes of each run's share. Only what is written meets the fence, so that what memory would have ignored
+        is decided on again by the rows: another process may have carried the run on since."""
+        held = self._hold(by_run)
+        now = self._clock.now()
+        folded = {run_id: fold(held[run_id], by_run[run_id], now) for run_id in by_run if run_id in held}
+        doubtful = {run_id: by_run[run_id] for run_id in folded if not folded[run_id].change and run_id in self._cached}
+        if doubtful:
+            for run_id in doubtful:
+                del self._cached[run_id]
+            folded.update(self._decide(doubtful, fold))
+        for run_id in by_run.keys() - folded.keys():
+            folded[run_id] = Folded(None, timers_done=_timers(by_run[run_id]))
+        return folded
 
     def _fold(self, held: HeldRun, items: Sequence[Item], now: datetime) -> Folded:
         try:
@@ -232,6 +247,11 @@ class Executor:
                 self._publisher.poll(0.02)
 
 
+def _timers(items: Sequence[Item]) -> list[tuple[str, str, str]]:
+    """The timers among the items of a run that is no more: nothing else would ever clear them."""
+    return [(i.run_id, i.content.kind, i.content.path) for i in items if isinstance(i.content, Timer)]
+
+
 def records_generation(records: Sequence[Any]) -> int:
     """One more than the latest generation among the records of a run that is to go on; 0 when it has none."""
     return max((record.generation + 1 for record in records), default=0)
@@ -257,8 +277,17 @@ def _state_of(row: Any, definition: Definition | None, next_generation: int) -> 
         generation=max(row["generation"], next_generation) if pending else row["generation"],
         error_message=row["error_message"],
         clock=row["updated_at"],
-        accepted_at=row["updated_at"] if pending else row["accepted_at"],
+        accepted_at=_accepted_at(row),
     )
+
+
+def _accepted_at(row: Any) -> datetime | None:
+    """When the run was accepted that is to go on. Somebody else than our API may have told so by updated_at alone."""
+    known: datetime | None = row["accepted_at"]
+    if row["status"] != "PENDING":
+        return known
+    updated: datetime = row["updated_at"]
+    return updated if known is None else max(known, updated)
 
 
 def _first_request(items: Sequence[Item]) -> ExecutionRequest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from system.consumer import messages
 from system.consumer.messages import AgentResult, CancellationRequest, ExecutionRequest
 from system.consumer.rows import HeldRun, NewRow, RunChange
 from system.consumer.work import Item, Timer, Unanswered
-from system.engine.decide import decide
+from system.engine.decide import decide_many
 from system.engine.decisions import (
     ClearTimer,
     Decision,
@@ -81,8 +80,16 @@ class Folding:
         """Work the items in, in their order."""
         if self._held.early_cancellation:
             self._cancel_early()
+        results: list[Event] = []
         for item in items:
+            if isinstance(item.content, AgentResult):
+                # Results in a row are worked in together, which copies the state of a large run only once.
+                results.append(_result(item.content))
+                continue
+            self._feed(results)
+            results = []
             self._work_in(item)
+        self._feed(results)
         if not self._touched:
             return Folded(None, timers_done=self._timers_done)
         change = self._change
@@ -96,7 +103,7 @@ class Folding:
         self._touched = True
         if self._change.state.status in ("PENDING", "RUNNING"):
             self._change.cancelled_by = self._held.early_cancelled_by
-            self._feed(CancellationRequested(self._now))
+            self._feed([CancellationRequested(self._now)])
 
     def _work_in(self, item: Item) -> None:
         content = item.content
@@ -105,14 +112,12 @@ class Folding:
             self._request(content)
         elif isinstance(content, CancellationRequest):
             self._cancel(content)
-        elif isinstance(content, AgentResult):
-            self._feed(_result(content))
         elif isinstance(content, Timer):
             self._timers_done.append((state.run_id, content.kind, content.path))
             if content.kind == "run":
-                self._feed(RunTimedOut(self._limits.run_timeout_seconds))
+                self._feed([RunTimedOut(self._limits.run_timeout_seconds)])
             else:
-                self._feed(BranchTimedOut(content.path))
+                self._feed([BranchTimedOut(content.path)])
         elif isinstance(content, Unanswered):
             self._ask_again()
 
@@ -121,28 +126,24 @@ class Folding:
         if status in ("PENDING", "RUNNING"):
             self._change.cancelled_by = request.cancelled_by
         before = len(self._updates)
-        self._feed(CancellationRequested(request.timestamp))
+        self._feed([CancellationRequested(request.timestamp)])
         if status == "CANCELLED" and len(self._updates) > before:
             # Whoever accepted the cancellation set the row; that the run itself ended is told along with its steps.
             self._announce(RunChanged("CANCELLED", None, self._now))
 
     def _request(self, request: ExecutionRequest) -> None:
         if self._change.state.status != "PENDING":
-            self._feed(ExecutionRequested(request.timestamp))
+            self._feed([ExecutionRequested(request.timestamp)])
+            return
+        state = self._change.state
+        if request.flaw is not None and (state.definition is None or state.input_data is None):
+            self._feed([PlanRejected(f"the request holds what cannot be stored: {request.flaw}")])
             return
         try:
             definition = self._definition(request)
         except InvalidDefinition as error:
-            self._feed(PlanRejected(f"the workflow plan is not valid: {messages.storable_text(str(error))}"))
+            self._feed([PlanRejected(f"the workflow plan is not valid: {messages.storable_text(str(error))}")])
             return
-        if request.flaw is not None:
-            self._feed(PlanRejected(f"the request holds what cannot be stored: {request.flaw}"))
-            return
-        state = self._change.state
-        resume = self._held.resume_from_step or request.resume_from_step
-        if resume is not None and resume not in definition.chain_position:
-            log.warning("resume_from_step %r names no top-level step and is left out", resume, extra=_about(state))
-            resume = None
         self._change.state = replace(
             state,
             definition=definition,
@@ -150,15 +151,15 @@ class Folding:
         )
         if state.input_data is None:
             self._change.input_data = request.input_data
-        self._feed(ExecutionRequested(request.timestamp, resume))
+        resume = self._held.resume_from_step or request.resume_from_step
+        self._feed([ExecutionRequested(request.timestamp, resume)])
 
     def _definition(self, request: ExecutionRequest) -> Definition:
         if self._change.state.definition is not None:
             return self._change.state.definition
         plan_digest = digest(request.plan)
         definition = self._plans.load(plan_digest, request.plan)
-        if request.flaw is None:
-            self._change.plan_digest, self._change.plan = plan_digest, request.plan
+        self._change.plan_digest, self._change.plan = plan_digest, request.plan
         return definition
 
     def _ask_again(self) -> None:
@@ -174,18 +175,20 @@ class Folding:
         self._change.state = replace(state, clock=max(self._now, state.clock or self._now))
         self._touched = True
 
-    def _feed(self, event: Event) -> None:
-        waiting = deque([event])
-        while waiting:
-            state = self._change.state
-            if state.definition is None and state.status == "RUNNING" and isinstance(event, ResultReceived):
-                log.warning("a result for a run that this executor never began is ignored", extra=_about(state))
-                return
-            self._change.state, decisions = decide(state, waiting.popleft(), self._now)
-            for decision in decisions:
-                refusal = self._carry_out(decision)
-                if refusal is not None:
-                    waiting.append(refusal)
+    def _feed(self, events: Sequence[Event]) -> None:
+        """Decide on events, and on what follows when one of the decisions cannot be carried out."""
+        state = self._change.state
+        if (
+            state.definition is None
+            and state.status == "RUNNING"
+            and any(isinstance(e, ResultReceived) for e in events)
+        ):
+            log.warning("a result for a run that this executor never began is ignored", extra=_about(state))
+            return
+        while events:
+            self._change.state, decisions = decide_many(self._change.state, events, self._now)
+            refusals = (self._carry_out(decision) for told in decisions for decision in told)
+            events = [refusal for refusal in refusals if refusal is not None]
 
     def _carry_out(self, decision: Decision) -> Event | None:
         change, state = self._change, self._change.state
@@ -207,9 +210,8 @@ class Folding:
             change.superseded.append((decision.path, decision.generation))
         elif isinstance(decision, SetTimer):
             change.timers_set["branch", decision.path] = decision.due_at
-        elif isinstance(decision, ClearTimer):
-            if change.timers_set.pop(("branch", decision.path), None) is None:
-                change.timers_cleared.append(("branch", decision.path))
+        elif isinstance(decision, ClearTimer) and change.timers_set.pop(("branch", decision.path), None) is None:
+            change.timers_cleared.append(("branch", decision.path))
         return None
 
     def _ask(self, task: PublishTask) -> Event | None:
@@ -255,6 +257,8 @@ class Folding:
             _text_or_none(plan.get("name")),
             None if request.flaw is not None else request.input_data,
         )
+        if request.flaw is not None:
+            return
         try:
             # Kept even if the run is cancelled before it begins: a retry needs its plan.
             definition = self._definition(request)

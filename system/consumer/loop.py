@@ -27,7 +27,7 @@ from system.consumer.messages import (
 from system.consumer.store import ConsumerStore
 from system.consumer.work import Item, Timer, Unanswered
 from system.dead_letters import dead_letter, without_value
-from system.outbox import Outbox
+from system.outbox import Outbox, OutboxError
 from system.ports import Clock, Message, Publisher, PublishError, Received, Subscription
 
 log = logging.getLogger(__name__)
@@ -83,6 +83,7 @@ class ConsumerLoop:
         self._settings = settings
         self._batches: deque[_Batch] = deque()
         self._next: dict[str, float] = {}
+        self._broken: Exception | None = None
         self._readers: dict[str, Callable[[Received], Item]] = {
             settings.execution_topic: _execution_item,
             settings.cancellation_topic: _cancellation_item,
@@ -91,9 +92,15 @@ class ConsumerLoop:
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set, then end in order: send what is owed, commit what is done, leave the group."""
-        self._with_database(self._outbox.open)
-        while not stop.is_set():
-            self.turn(stop)
+        try:
+            self._with_database(self._outbox.open, stop)
+            while not stop.is_set():
+                self.turn(stop)
+        except SQLAlchemyError as error:
+            # Only when told to stop does the loop not wait for a database that is away.
+            if not stop.is_set():
+                raise
+            log.warning("stopping without the database; what was being done is read again: %s", _short(error))
         deadline = time.monotonic() + self._settings.shutdown_timeout_seconds
         self._publisher.flush(max(0.0, deadline - time.monotonic()))
         self._commit_done()
@@ -105,7 +112,11 @@ class ConsumerLoop:
             log.warning("what was sent could not be removed from the outbox: %s", error)
 
     def turn(self, stop: threading.Event) -> None:
-        """One pass: what there is to read, timers that are due, and housekeeping."""
+        """One pass: what there is to read, timers that are due, and housekeeping.
+
+        Raises:
+            OutboxError: Kafka's client gave up; what it did not send is not committed, and a new process reads it again.
+        """
         received = self._subscription.poll(self._settings.batch_size, 0.02 if self._batches else 0.1)
         self._publisher.poll(0)
         if received:
@@ -114,6 +125,9 @@ class ConsumerLoop:
             self._work_timers(stop)
         self._publisher.poll(0)
         self._commit_done()
+        if self._broken is not None:
+            raise OutboxError(f"Kafka's client gave up: {self._broken}") from self._broken
+        self._outbox.check()
         if not received:
             self._with_database(self._outbox.settle, stop)
         if self._is_time("sweep", _SWEEP_INTERVAL_SECONDS):
@@ -177,6 +191,10 @@ class ConsumerLoop:
             try:
                 work()
                 return None
+            except (ValueError, RecursionError) as error:
+                # The driver or an encoder cannot write it down, which no repetition heals.
+                self._executor.forget()
+                return f"{type(error).__name__}: {error}"[:500]
             except SQLAlchemyError as error:
                 self._executor.forget()
                 reason = _short(error)
@@ -186,13 +204,13 @@ class ConsumerLoop:
                 self._await_database(stop)
         return reason
 
-    def _with_database(self, work: Callable[[], object], stop: threading.Event | None = None) -> None:
+    def _with_database(self, work: Callable[[], object], stop: threading.Event) -> None:
         """Do housekeeping; wait for a database that is away, and leave the rest to the next time."""
         try:
             work()
         except SQLAlchemyError as error:
             log.warning("housekeeping failed: %s", _short(error))
-            self._await_database(stop or threading.Event())
+            self._await_database(stop)
 
     def _await_database(self, stop: threading.Event) -> None:
         """Keep the membership, fetching nothing, until the database answers; then begin with a fresh owner number."""
@@ -247,6 +265,9 @@ class ConsumerLoop:
         def settled(error: Exception | None) -> None:
             if isinstance(error, PublishError) and letter.value:
                 self._send_letter(without_value(letter), batch)
+                return
+            if error is not None and not isinstance(error, PublishError):
+                self._broken = error
                 return
             if error is not None:
                 log.error("a message could not be set aside: %s", error)

@@ -60,7 +60,7 @@ class AgentResult:
 
 def read_execution_request(value: bytes | None) -> ExecutionRequest:
     """Raises InvalidMessage when the envelope is not that of an ExecutionRequest."""
-    data, flaw = _object(value)
+    data, is_doubtful = _object(value)
     run_id, plan, input_data = data.get("run_id"), data.get("workflow_plan"), data.get("input_data")
     resume = data.get("resume_from_step")
     if not (
@@ -72,7 +72,7 @@ def read_execution_request(value: bytes | None) -> ExecutionRequest:
         and (resume is None or isinstance(resume, str))
     ):
         raise _invalid(data, "execution_request")
-    flaw = flaw or _unstorable(value, data)
+    flaw = json_values.unstorable([plan, input_data, resume]) if is_doubtful else None
     return ExecutionRequest(run_id, plan, input_data, _timestamp(data, "execution_request"), resume or None, flaw)
 
 
@@ -94,13 +94,13 @@ def read_cancellation_request(value: bytes | None) -> CancellationRequest:
 
 def read_agent_result(value: bytes | None) -> AgentResult:
     """Raises InvalidMessage when it is no AgentResult."""
-    data, flaw = _object(value)
+    data, is_doubtful = _object(value)
     run_id, task_id, status = data.get("run_id"), data.get("task_id"), data.get("status")
     output, error = data.get("output_data"), data.get("error_message")
     if not (
         isinstance(run_id, str)
         and 0 < len(run_id) <= _LONGEST_ID
-        and "\0" not in run_id
+        and json_values.unstorable(run_id) is None
         and isinstance(task_id, str)
         and 0 < len(task_id) <= _LONGEST_ID
         and status in ("SUCCESS", "FAILURE")
@@ -110,22 +110,23 @@ def read_agent_result(value: bytes | None) -> AgentResult:
     ):
         raise _invalid(data, "agent_result")
     _timestamp(data, "agent_result")
-    flaw = flaw or _unstorable(value, output)
+    flaw = json_values.unstorable(output) if is_doubtful else None
     return AgentResult(run_id, task_id, status == "SUCCESS", output, storable_text(error), flaw)
 
 
-def _object(value: bytes | None) -> tuple[dict[str, Any], str | None]:
-    """The JSON object that a message holds, and what of it cannot be stored although it is JSON."""
-    flaw = None
+def _object(value: bytes | None) -> tuple[dict[str, Any], bool]:
+    """The JSON object that a message holds, and whether some of it may be of the kind that cannot be stored."""
+    value = value or b""
+    is_doubtful = json_values.is_suspicious(value)
     try:
-        data = json_values.loads(value or b"")
+        data = json_values.loads(value)
     except ValueError as error:
         # Half of a surrogate pair, or a number that no double holds, is JSON all the same: its envelope may be good.
-        data = _lenient(value or b"", error)
-        flaw = str(error)
+        data = _lenient(value, error)
+        is_doubtful = True
     if not isinstance(data, dict):
         raise InvalidMessage(f"the value must be a JSON object in UTF-8, found a {type(data).__name__}")
-    return data, flaw
+    return data, is_doubtful
 
 
 def _lenient(value: bytes, error: ValueError) -> Any:
@@ -136,11 +137,6 @@ def _lenient(value: bytes, error: ValueError) -> Any:
         return json.loads(value, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise InvalidMessage(f"the value must be a JSON object in UTF-8: {error}") from None
-
-
-def _unstorable(value: bytes | None, data: Any) -> str | None:
-    # Only an escape can bring U+0000 in, so that most messages need no closer look.
-    return json_values.unstorable(data) if value is not None and b"\\u0000" in value else None
 
 
 def _timestamp(data: dict[str, Any], schema_name: str) -> datetime:

@@ -113,8 +113,8 @@ class NewRow:
 class RunChange:
     """What one batch changes of one run: from what was `held` to `state`, with the rows that go with it.
 
-    `input_data` is given when the row has none. `steps` holds the last record per (path, generation); timers are (kind, path). `plan` is given when it may not be
-    stored yet, `new_row` when the run has no row.
+    `input_data` is given when the row has none. `steps` holds the last record per (path, generation); timers are
+    (kind, path). `plan` is given when it may not be stored yet, `new_row` when the run has no row.
     """
 
     held: HeldRun

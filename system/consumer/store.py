@@ -21,11 +21,12 @@ from system.ports import Message
 
 _LOAD_RUNS = text(
     """
-    SELECT r.run_id, r.workflow_name, r.status, r.revision, r.generation, r.input_data, r.error_message, r.created_at, r.updated_at,
+    SELECT r.run_id, r.workflow_name, r.status, r.revision, r.generation, r.input_data, r.error_message,
+           r.created_at, r.updated_at,
            r.started_at, r.accepted_at, r.plan_digest, r.resume_from_step, o.id AS awaits_outbox,
            c.run_id IS NOT NULL AS early_cancellation, c.cancelled_by AS early_cancelled_by
     FROM workflow_runs r
-    LEFT JOIN outbox o ON o.id = r.outbox_id AND o.owner <> :owner
+    LEFT JOIN outbox o ON o.id = r.updates_outbox_id AND o.owner <> :owner
     LEFT JOIN early_cancellations c ON c.run_id = r.run_id
     WHERE r.run_id = ANY(:run_ids)
     """
@@ -84,7 +85,7 @@ _WRITE = text(
             cancelled_by = CASE WHEN x.status = 'RUNNING' THEN NULL ELSE coalesce(r.cancelled_by, x.cancelled_by) END,
             accepted_at = coalesce(x.accepted_at, r.accepted_at), plan_digest = coalesce(x.plan_digest, r.plan_digest),
             resume_from_step = CASE WHEN x.status = 'PENDING' THEN r.resume_from_step END,
-            outbox_id = coalesce((SELECT id FROM entry), r.outbox_id)
+            updates_outbox_id = coalesce((SELECT id FROM entry), r.updates_outbox_id)
         FROM jsonb_to_recordset(cast(:runs AS jsonb)) AS x(
             run_id text, seen_revision int, seen_status text, status text, error_message text, updated_at timestamptz,
             generation int, started_at timestamptz, completed_at timestamptz, cancelled_at timestamptz,
@@ -103,7 +104,7 @@ _WRITE = text(
             output_data jsonb, error_message text, started_at timestamptz, completed_at timestamptz,
             parent_step_id text, branch_name text, join_policy text, path text, generation int, attempt int,
             task_id text)
-        ON CONFLICT (run_id, path, generation) DO UPDATE SET
+        ON CONFLICT (run_id, md5(path), generation) DO UPDATE SET
             status = excluded.status, output_data = excluded.output_data, error_message = excluded.error_message,
             completed_at = excluded.completed_at
     )
@@ -114,7 +115,7 @@ _SUPERSEDE = text(
     """
     UPDATE step_executions s SET superseded = true
     FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS x(run_id text, path text, generation int)
-    WHERE s.run_id = x.run_id AND s.path = x.path AND s.generation = x.generation
+    WHERE s.run_id = x.run_id AND md5(s.path) = md5(x.path) AND s.generation = x.generation
     """
 )
 _SET_TIMERS = text(
@@ -122,13 +123,13 @@ _SET_TIMERS = text(
     INSERT INTO timers (run_id, kind, path, due_at)
     SELECT x.run_id, x.kind, x.path, x.due_at
     FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS x(run_id text, kind text, path text, due_at timestamptz)
-    ON CONFLICT (run_id, kind, path) DO UPDATE SET due_at = excluded.due_at
+    ON CONFLICT (run_id, kind, md5(path)) DO UPDATE SET due_at = excluded.due_at
     """
 )
 _CLEAR_TIMERS = text(
     """
     DELETE FROM timers t USING jsonb_to_recordset(cast(:rows AS jsonb)) AS x(run_id text, kind text, path text)
-    WHERE t.run_id = x.run_id AND t.kind = x.kind AND t.path = x.path
+    WHERE t.run_id = x.run_id AND t.kind = x.kind AND md5(t.path) = md5(x.path)
     """
 )
 _CLEAR_RUN_TIMERS = text("DELETE FROM timers WHERE run_id = ANY(:run_ids)")
@@ -288,13 +289,6 @@ class ConsumerStore:
         ]
         if superseded:
             connection.execute(_SUPERSEDE, {"rows": _json(superseded)})
-        timers = [
-            {"run_id": change.state.run_id, "kind": kind, "path": path, "due_at": due_at}
-            for change in changes
-            for (kind, path), due_at in change.timers_set.items()
-        ]
-        if timers:
-            connection.execute(_SET_TIMERS, {"rows": _json(timers)})
         gone = [{"run_id": run_id, "kind": kind, "path": path} for run_id, kind, path in cleared] + [
             {"run_id": change.state.run_id, "kind": kind, "path": path}
             for change in changes
@@ -302,6 +296,13 @@ class ConsumerStore:
         ]
         if gone:
             connection.execute(_CLEAR_TIMERS, {"rows": _json(gone)})
+        timers = [
+            {"run_id": change.state.run_id, "kind": kind, "path": path, "due_at": due_at}
+            for change in changes
+            for (kind, path), due_at in change.timers_set.items()
+        ]
+        if timers:
+            connection.execute(_SET_TIMERS, {"rows": _json(timers)})
         ended = [change.state.run_id for change in changes if change.ended_at is not None]
         if ended and self._may_have_timers(changes):
             connection.execute(_CLEAR_RUN_TIMERS, {"run_ids": ended})

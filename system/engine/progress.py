@@ -1,8 +1,9 @@
 """A run while one event is worked into it: a private copy of the state that steps are begun and ended on.
 
 Begun and ended steps go through a queue instead of calling each other, so that neither ten thousand iterations which
-end at once nor deep nesting need a deep stack. Meeting a step that has a record already is how both a retry and the return of a run from its
-rows work: what has ended counts as ended, what is in flight stays in flight, and only what is missing is begun.
+end at once nor deep nesting need a deep stack. Meeting a step that has a record already is how both a retry and the
+return of a run from its rows work: what has ended counts as ended, what is in flight stays in flight, and only what is
+missing is begun.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from system.engine.definition import AgentStep, Definition, Step
 from system.engine.references import Unresolved, resolve
 from system.engine.scope import Place
 from system.engine.state import Frame, RunState, StepRecord, child_path, task_id
-from system.engine.transitions import STEP_ENDED, RunStatus, StepStatus, check_run, check_step
+from system.engine.transitions import RunStatus, StepStatus, check_run, check_step
 from system.engine.values import DEEPEST_VALUE, is_deeper_than, quoted
 
 

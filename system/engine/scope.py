@@ -9,6 +9,7 @@ from typing import Any
 from system.engine.definition import Definition, LoopStep
 from system.engine.references import Unresolved
 from system.engine.state import Frame, LoopFrame, StepRecord, child_path, escape
+from system.engine.values import quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,9 @@ class Place:
         path = escape(step_id) if self.definition.steps[step_id].slot is None else self._path_of(step_id)
         record = self.steps.get(path)
         if record is None:
-            raise Unresolved(f"step {step_id!r} did not run")
+            raise Unresolved(f"step {quoted(step_id)} did not run")
         if record.status != "COMPLETED":
-            raise Unresolved(f"step {step_id!r} did not complete")
+            raise Unresolved(f"step {quoted(step_id)} did not complete")
         return record.output_data
 
     def loop_variable(self, name: str) -> Any:

@@ -52,7 +52,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def quoted(name: str) -> str:
+def quoted(name: object) -> str:
     """A step's id or another name as a message shows it: nothing in it is escaped, so that a reader finds it."""
     return f"'{name}'"
 

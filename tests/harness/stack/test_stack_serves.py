@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -13,6 +15,7 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from harness.stack import EmbeddedStack, NotRunning, PortTaken, ServerDied, StackError
 from harness.stack.artifacts import Fetch
+from harness.stack.ports import HeldPort
 from harness.stack.progress import Advance
 
 CONSUME_MS = 15_000
@@ -196,6 +199,27 @@ def test_a_port_that_was_asked_for_and_is_taken_is_named(stack: EmbeddedStack, w
         other.start()
     with pytest.raises(StackError, match="not started"):
         _ = other.database_url
+
+
+def test_a_port_of_our_choice_that_is_lost_in_a_race_is_exchanged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When somebody listens first on a port that was handed out, the server gets another one."""
+    with contextlib.ExitStack() as thieves:
+        stolen: dict[str, int] = {}
+
+        class LostPort(HeldPort):
+            def make_way(self) -> None:
+                super().make_way()
+                if self.purpose in ("PostgreSQL", "Kafka") and self.purpose not in stolen:
+                    stolen[self.purpose] = self.port
+                    thieves.enter_context(socket.create_server(("127.0.0.1", self.port)))
+
+        monkeypatch.setattr("harness.stack.embedded.HeldPort", LostPort)
+        with EmbeddedStack() as stack:
+            assert set(stolen) == {"PostgreSQL", "Kafka"}
+            assert stack.database.port != stolen["PostgreSQL"]
+            assert stack.broker.port != stolen["Kafka"]
+            assert query(stack.database_url, "SELECT 1") == 1
+            assert stack.broker.is_serving()
 
 
 def test_a_broker_that_dies_at_its_start_shows_the_end_of_its_log() -> None:

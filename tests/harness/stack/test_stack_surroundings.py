@@ -90,6 +90,17 @@ def test_a_closed_folder_is_known_to_be_closed(closed_folder: Path) -> None:
     assert unprivileged.can_traverse(inner, NOBODY)
 
 
+def test_a_temporary_folder_with_too_long_a_name_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The path of the database's Unix socket must fit into the system's limit."""
+    long = tmp_path / ("x" * 70)
+    long.mkdir()
+    assert unprivileged.temporary_parent(None) is None
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert unprivileged.temporary_parent(None) == Path("/var/tmp")
+
+
 @only_as_root
 def test_binaries_in_a_closed_folder_are_copied_once_to_where_the_database_runs(
     closed_folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -124,6 +135,8 @@ def test_a_data_directory_that_the_database_cannot_enter_is_refused(closed_folde
 
 def test_an_external_stack_has_addresses_and_no_faults() -> None:
     """A fault that cannot be done is an error that says which stack can."""
+    # The embedded stack has the same face.
+    _: Stack = EmbeddedStack()
     stack: Stack = ExternalStack("postgresql://u:p@db.example/x", "broker.example:9092")
     assert (stack.database_url, stack.kafka_brokers) == ("postgresql://u:p@db.example/x", "broker.example:9092")
     stack.start()

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from harness.stack import StackError, Warden
-from harness.stack.warden_process import Charge, is_gone, remove
+from harness.stack.warden_process import Charge, birth_of, is_gone, remove
 
 REPOSITORY = Path(__file__).parents[3]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(300)"]
@@ -114,16 +114,18 @@ signal.pause()
 
 
 def test_a_number_that_another_process_has_by_now_is_left_alone(sleeper: subprocess.Popen[bytes]) -> None:
-    """A process is known by its id and the moment of its creation together."""
-    created = psutil.Process(sleeper.pid).create_time()
-    assert Charge(sleeper.pid, created - 1.0, signal.SIGKILL).family() == []
-    assert [one.pid for one in Charge(sleeper.pid, created, signal.SIGKILL).family()] == [sleeper.pid]
+    """A process is known by its id and its birth together."""
+    birth = birth_of(sleeper.pid)
+    assert birth is not None
+    assert Charge(sleeper.pid, f"{birth}1", signal.SIGKILL).family() == []
+    assert [one.pid for one in Charge(sleeper.pid, birth, signal.SIGKILL).family()] == [sleeper.pid]
 
 
 def test_a_directory_without_the_mark_is_not_removed(tmp_path: Path) -> None:
     """Only what this warden made itself is removed."""
     unmarked, foreign = tmp_path / "unmarked", tmp_path / "foreign"
     unmarked.mkdir()
+    (unmarked / "somebody's").touch()
     foreign.mkdir()
     (foreign / ".plumbline-temporary").write_text("another token")
     remove(str(unmarked), "token")
@@ -143,6 +145,19 @@ def test_a_child_that_outlives_the_parent_does_not_keep_the_warden_waiting() -> 
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_warden_that_was_ended_by_somebody_is_noticed(sleeper: subprocess.Popen[bytes]) -> None:
+    """A charge that nobody watches over is an error; to release one asks for nothing that is missing."""
+    warden = Warden()
+    watcher = psutil.Process(warden.pid)
+    watcher.kill()
+    wait_until(lambda: is_gone(watcher), "the warden was gone")
+    with pytest.raises(StackError, match="somebody ended it"):
+        warden.adopt(sleeper.pid)
+    warden.release(sleeper.pid)
+    with pytest.raises(StackError, match="exit code -9"):
+        warden.close()
 
 
 def test_a_closed_warden_refuses_further_charges(sleeper: subprocess.Popen[bytes]) -> None:

@@ -10,11 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import contract
 import orjson
 import pytest
+from alembic import command
+from alembic.config import Config
 from confluent_kafka import Consumer, TopicPartition
 from flask.testing import FlaskClient
 from jsonschema import Draft202012Validator
@@ -22,12 +24,12 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 from sqlalchemy import Engine, text
 
+import contract
 from system.adapters.kafka import KafkaPublisher, ensure_topics
 from system.adapters.postgres import connect
 from system.api.app import Api, create_app
 from system.outbox import Outbox
 from system.settings import Settings
-from system.tables import metadata
 
 with warnings.catch_warnings():
     # kafka-python reads its own resources in a way that Python 3.11 to 3.12 call deprecated.
@@ -56,7 +58,9 @@ class AnswerChecker:
             assert status in (404, 405), f"{method} {path} is not described, and answered {status}"
             assert content_type == "application/problem+json"
             return
-        assert str(status) in operation["responses"], f"{method} {template} is not described to answer {status}: {body!r}"
+        assert str(status) in operation["responses"], (
+            f"{method} {template} is not described to answer {status}: {body!r}"
+        )
         place = f"/paths/{template.replace('~', '~0').replace('/', '~1')}/{method.lower()}/responses/{status}"
         answer = operation["responses"][str(status)]
         if "$ref" in answer:
@@ -89,7 +93,7 @@ class CheckingClient(FlaskClient):
         answer = super().open(*args, **kwargs)
         CHECKER.check(
             answer.request.method,
-            answer.request.path,
+            answer.request.path.rstrip("/") or "/",
             answer.status_code,
             answer.headers.get("Content-Type", ""),
             answer.data,
@@ -131,9 +135,9 @@ def settings(stack: EmbeddedStack) -> Settings:
     settings = Settings.from_environment(
         {"DATABASE_URL": stack.database_url, "KAFKA_BROKERS": stack.kafka_brokers, "OUTBOX_TAKEOVER_MS": "1000"}
     )
-    engine = connect(settings.database_url, pool_size=1, application_name="test")
-    metadata.create_all(engine)
-    engine.dispose()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("DATABASE_URL", stack.database_url)
+        command.upgrade(Config(str(Path(__file__).parents[3] / "alembic.ini")), "head")
     topics = (settings.kafka_execution_topic, settings.kafka_cancellation_topic)
     ensure_topics(settings.kafka_brokers, topics, partitions=3, timeout_seconds=DEADLINE_SECONDS)
     return settings
@@ -178,6 +182,12 @@ def another(settings: Settings) -> Iterator[Served]:
 @pytest.fixture
 def client(served: Served) -> CheckingClient:
     return served.client()
+
+
+@pytest.fixture
+def plain(served: Served) -> FlaskClient:
+    """A client whose answers are not checked, for those that no description promises."""
+    return FlaskClient(served.api.app, served.api.app.response_class)
 
 
 @pytest.fixture
@@ -232,7 +242,11 @@ def messages_of(settings: Settings) -> Callable[[str, str, int], list[dict[str, 
 
     def read(topic: str, run_id: str, count: int) -> list[dict[str, Any]]:
         consumer = Consumer(
-            {"bootstrap.servers": settings.kafka_brokers, "group.id": f"test-{uuid.uuid4()}", "enable.auto.commit": False}
+            {
+                "bootstrap.servers": settings.kafka_brokers,
+                "group.id": f"test-{uuid.uuid4()}",
+                "enable.auto.commit": False,
+            }
         )
         try:
             partitions = consumer.list_topics(topic, timeout=DEADLINE_SECONDS).topics[topic].partitions

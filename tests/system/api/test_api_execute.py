@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-import contract
 import pytest
 from jsonschema import Draft202012Validator
+
+import contract
 
 Definition = Callable[..., dict[str, Any]]
 Messages = Callable[[str, str, int], list[dict[str, Any]]]
@@ -72,11 +73,11 @@ def test_runs_of_one_version_share_one_stored_plan(served: Any, execute: Callabl
     assert found[0] == found[1]
 
 
-@pytest.mark.parametrize("body", [{"input_data": []}, {"input_data": None}, {"input_data": "x"}, [], "x", 1, None])
+@pytest.mark.parametrize("body", ['{"input_data": []}', '{"input_data": null}', '{"input_data": 1}', "[]", "1", "null"])
 def test_an_input_that_is_no_object_starts_nothing(
-    served: Any, client: Any, workflow: dict[str, Any], body: Any
+    served: Any, client: Any, workflow: dict[str, Any], body: str
 ) -> None:
-    assert client.post(place(workflow), json=body).status_code == 422
+    assert client.post(place(workflow), data=body, content_type="application/json").status_code == 422
     assert not served.rows("SELECT 1 FROM workflow_runs WHERE workflow_id = :id", id=workflow["workflow_id"])
 
 

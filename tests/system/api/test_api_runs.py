@@ -7,9 +7,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-import contract
 import pytest
 from jsonschema import Draft202012Validator
+
+import contract
 
 Definition = Callable[..., dict[str, Any]]
 Execute = Callable[..., str]
@@ -77,10 +78,10 @@ def test_the_window_of_creation_is_half_open(client: Any, workflow: dict[str, An
     assert [run["run_id"] for run in before["items"]] == runs[:1]
 
 
-@pytest.mark.parametrize("form", ["{:%Y-%m-%dT%H:%M:%S}", "{:%Y-%m-%d %H:%M:%S}", "{:%Y-%m-%d}", "{:%Y-%m-%dT%H:%M:%S}+00:00"])
-def test_times_are_taken_in_the_usual_forms(
-    client: Any, workflow: dict[str, Any], execute: Execute, form: str
-) -> None:
+@pytest.mark.parametrize(
+    "form", ["{:%Y-%m-%dT%H:%M:%S}", "{:%Y-%m-%d %H:%M:%S}", "{:%Y-%m-%d}", "{:%Y-%m-%dT%H:%M:%S}+00:00"]
+)
+def test_times_are_taken_in_the_usual_forms(client: Any, workflow: dict[str, Any], execute: Execute, form: str) -> None:
     run = client.get(f"{RUNS}/{execute()}").json
     day_before = datetime.fromisoformat(run["created_at"]) - timedelta(days=1)
     assert listed(client, workflow_id=workflow["id"], created_after=form.format(day_before))["total"] == 1
@@ -226,7 +227,8 @@ def test_a_cancelled_run_is_retried_from_a_step_that_it_had_reached(
     assert answer.status_code == 202
     assert messages_of(REQUESTS, run_id, 2)[1]["resume_from_step"] == "part"
     (row,) = served.rows(
-        "SELECT resume_from_step, generation, cancelled_at, cancelled_by FROM workflow_runs WHERE run_id = :id", id=run_id
+        "SELECT resume_from_step, generation, cancelled_at, cancelled_by FROM workflow_runs WHERE run_id = :id",
+        id=run_id,
     )
     assert row == {"resume_from_step": "part", "generation": 1, "cancelled_at": None, "cancelled_by": None}
 
@@ -300,7 +302,9 @@ def test_a_run_without_a_stored_plan_is_retried_with_the_version_that_it_started
 
 
 def test_a_run_whose_plan_nobody_has_cannot_be_retried(served: Any, client: Any) -> None:
-    served.rows("INSERT INTO workflow_runs (run_id, status) VALUES ('run-without-plan', 'FAILED') ON CONFLICT DO NOTHING")
+    served.rows(
+        "INSERT INTO workflow_runs (run_id, status) VALUES ('run-without-plan', 'FAILED') ON CONFLICT DO NOTHING"
+    )
     assert client.get(f"{RUNS}/run-without-plan").json["input_data"] is None
     assert client.post(f"{RUNS}/run-without-plan/retry").status_code == 409
 

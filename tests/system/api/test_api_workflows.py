@@ -109,7 +109,9 @@ def test_put_to_a_name_of_another_workflow_is_refused(
     assert client.get(f"{WORKFLOWS}/{other['id']}").json["version"] == 1
 
 
-def test_a_version_of_a_row_that_others_wrote_is_not_lost_by_put(served: Any, client: Any, definition: Definition) -> None:
+def test_a_version_of_a_row_that_others_wrote_is_not_lost_by_put(
+    served: Any, client: Any, definition: Definition
+) -> None:
     body, definition_id = definition("theirs"), str(uuid.uuid4())
     served.rows(
         "INSERT INTO workflow_definitions (id, name, workflow_data) VALUES (cast(:id AS uuid), :name, cast(:data AS jsonb))",
@@ -137,9 +139,7 @@ def test_a_deleted_workflow_is_gone_and_its_name_is_free(
 
 
 def test_an_inactive_workflow_is_not_executed(served: Any, client: Any, workflow: dict[str, Any]) -> None:
-    served.rows(
-        "UPDATE workflow_definitions SET status = 'inactive' WHERE id = cast(:id AS uuid)", id=workflow["id"]
-    )
+    served.rows("UPDATE workflow_definitions SET status = 'inactive' WHERE id = cast(:id AS uuid)", id=workflow["id"])
     answer = client.post(f"{WORKFLOWS}/{workflow['id']}/execute", json={})
     assert answer.status_code == 409
     assert "inactive" in answer.json["detail"]

@@ -1,0 +1,51 @@
+"""An executor that can be put under test, as its subject file describes it, and its running processes.
+
+>>> with Subject.load(path).start(stack, counts={"consumer": 3}) as running:
+...     running.role("consumer")[0].kill()
+...     running.role("consumer").add()
+
+Nothing here knows in which language the subject is written.
+"""
+
+from harness.document import Document, Mistake, MistakesFound, read_document
+from harness.subject.description import (
+    ROLES,
+    STEP_TYPES,
+    Command,
+    Description,
+    HttpReady,
+    KafkaGroupReady,
+    LogReady,
+    Ready,
+    RoleDescription,
+    RoleName,
+)
+from harness.subject.errors import NoSuchRole, NotReady, ProcessDied, SubjectError
+from harness.subject.process import RoleProcess
+from harness.subject.running import RunningRole, RunningSubject
+from harness.subject.subject import Subject
+
+__all__ = [
+    "ROLES",
+    "STEP_TYPES",
+    "Command",
+    "Description",
+    "Document",
+    "HttpReady",
+    "KafkaGroupReady",
+    "LogReady",
+    "Mistake",
+    "MistakesFound",
+    "NoSuchRole",
+    "NotReady",
+    "ProcessDied",
+    "Ready",
+    "RoleDescription",
+    "RoleName",
+    "RoleProcess",
+    "RunningRole",
+    "RunningSubject",
+    "Subject",
+    "SubjectError",
+    "read_document",
+]

@@ -1,0 +1,284 @@
+"""A subject whose processes run, and the processes of each of its roles."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self, overload
+
+from harness import settings
+from harness.stack import EmbeddedStack, Stack, Warden
+from harness.stack.ports import HeldPort
+from harness.stack.process import ServerProcess
+from harness.stack.warden_process import MARKER_NAME
+from harness.subject.description import ROLES, Description, HttpReady, RoleDescription, RoleName
+from harness.subject.errors import NoSuchRole, SubjectError, ending
+from harness.subject.placeholders import filled
+from harness.subject.process import Launch, RoleProcess, Starter
+from harness.subject.readiness import Watch, wait_until_ready, watch
+
+
+class RunningRole(Sequence[RoleProcess]):
+    """The processes of one role, in the order in which they were made; those that were ended stay in it."""
+
+    def __init__(self, description: RoleDescription, subject: RunningSubject) -> None:
+        self.description = description
+        self._subject = subject
+        self._processes: list[RoleProcess] = []
+
+    @property
+    def name(self) -> RoleName:
+        """The role."""
+        return self.description.name
+
+    @overload
+    def __getitem__(self, index: int) -> RoleProcess: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RoleProcess]: ...
+    def __getitem__(self, index: int | slice) -> RoleProcess | Sequence[RoleProcess]:
+        return self._processes[index]
+
+    def __len__(self) -> int:
+        return len(self._processes)
+
+    def add(self, *, wait: bool = True) -> RoleProcess:
+        """Start one more process, and wait until it is ready. Raises :class:`ProcessDied` or :class:`NotReady`."""
+        process = self.make()
+        process.start(wait=wait)
+        return process
+
+    def make(self) -> RoleProcess:
+        """One more process, not launched yet."""
+        number = len(self._processes) + 1
+        process = self._subject.process(self.description, number, self._start_one)
+        self._processes.append(process)
+        return process
+
+    def launch(self, processes: Sequence[RoleProcess]) -> Watch:
+        """Launch processes of this role; gives the watch that tells when all of them are ready."""
+        running = sum(process.is_running for process in self._processes)
+        urls = [self._subject.ready_url(self.description, process) for process in processes]
+        begun = watch(
+            self.description.ready, processes, urls, self._subject.stack.kafka_brokers, running + len(processes)
+        )
+        try:
+            for process in processes:
+                process.launch()
+        except BaseException:
+            begun.close()
+            raise
+        return begun
+
+    def _start_one(self, process: RoleProcess, wait: bool) -> None:
+        if process.is_running:
+            return
+        with contextlib.closing(self.launch([process])) as begun:
+            if wait:
+                wait_until_ready([process], begun, self.description.ready.timeout_seconds)
+
+
+class RunningSubject:
+    """The roles' processes on a stack. A context manager that ends them all; made by ``Subject.start``."""
+
+    def __init__(
+        self,
+        description: Description,
+        stack: Stack,
+        *,
+        counts: Mapping[RoleName, int],
+        ports: Mapping[str, int],
+        environment: Mapping[str, str],
+        agent_registry_url: str | None,
+        log_directory: Path | None,
+        warden: Warden | None,
+    ) -> None:
+        self.description = description
+        self.stack = stack
+        self._counts = {role: counts.get(role, of.processes) for role, of in description.roles.items()}
+        if unknown := [role for role, count in counts.items() if count and role not in description.roles]:
+            raise NoSuchRole(f"The subject {description.name} has no role {', '.join(unknown)} to start.")
+        self._asked_ports = ports
+        self._environment = environment
+        self._asked_registry_url = agent_registry_url
+        self._ending = contextlib.ExitStack()
+        self._ports: dict[tuple[str, RoleName, int], HeldPort] = {}
+        self._roles: dict[RoleName, RunningRole] = {}
+        self._has_failed = False
+        if warden is None and isinstance(stack, EmbeddedStack):
+            warden = stack.warden
+        self._warden = warden if warden is not None else self._ending.enter_context(Warden())
+        self._keeps_logs = log_directory is not None
+        self.log_directory = log_directory if log_directory is not None else self._warden.temporary_directory()
+        self.log_directory.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def api_url(self) -> str:
+        """Where the REST paths begin, without ``/api/v1``. Raises :class:`NoSuchRole` when no API was started."""
+        api = self.role("api")
+        return self._filled(api.description.url, "api", 1)
+
+    @property
+    def agent_registry_url(self) -> str:
+        """Where a bridge looks agents up over REST; empty when it has to look them up in the database."""
+        if self._asked_registry_url is not None:
+            return self._asked_registry_url
+        return self.api_url if "api" in self._roles else ""
+
+    @property
+    def roles(self) -> Mapping[RoleName, RunningRole]:
+        """The roles that were started."""
+        return self._roles
+
+    @property
+    def processes(self) -> Sequence[RoleProcess]:
+        """All processes of all roles."""
+        return [process for role in self._roles.values() for process in role]
+
+    def role(self, name: RoleName) -> RunningRole:
+        """The processes of a role. Raises :class:`NoSuchRole`."""
+        if name not in self._roles:
+            started = ", ".join(self._roles) or "none"
+            raise NoSuchRole(f"The role {name} of the subject {self.description.name} was not started ({started} was).")
+        return self._roles[name]
+
+    def died(self) -> list[RoleProcess]:
+        """The processes that have ended without having been told to."""
+        return [process for process in self.processes if process.has_died]
+
+    def start(self, *, migrate: bool) -> None:
+        """Run the migration and start every process; what was begun is undone when that fails."""
+        try:
+            if migrate:
+                self._migrate()
+            for name in ROLES:
+                if self._counts.get(name, 0):
+                    self._roles[name] = RunningRole(self.description.roles[name], self)
+            begun: list[tuple[RunningRole, Watch]] = []
+            with contextlib.ExitStack() as watches:
+                for role in self._roles.values():
+                    watching = role.launch([role.make() for _ in range(self._counts[role.name])])
+                    begun.append((role, watches.enter_context(contextlib.closing(watching))))
+                for role, watching in begun:
+                    wait_until_ready(role, watching, role.description.ready.timeout_seconds)
+        except BaseException as error:
+            self._has_failed = isinstance(error, Exception)
+            self.stop()
+            raise
+
+    def keep_logs(self) -> None:
+        """Leave the logs where they are at the end, because something was seen that may have to be looked into."""
+        self._has_failed = True
+
+    def stop(self) -> None:
+        """End every process, by its stop signal and then by SIGKILL; harmless the second time."""
+        self._has_failed = self._has_failed or bool(self.died())
+        leaving = [(process, process.request_stop()) for process in self.processes]
+        for process, family in leaving:
+            process.await_stop(family)
+        for held in self._ports.values():
+            held.close()
+        self._settle_logs()
+        self._ending.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # What ends us from outside, as Ctrl-C, is no failure.
+        self._has_failed = self._has_failed or isinstance(error, Exception)
+        self.stop()
+
+    def process(self, role: RoleDescription, number: int, start: Starter) -> RoleProcess:
+        """A process of a role with its placeholders filled and its ports held; for `RunningRole`."""
+        description = self.description
+        given = {**description.environment, **role.environment}
+        launch = Launch(
+            arguments=tuple(self._filled(text, role.name, number) for text in role.arguments),
+            directory=description.working_directory,
+            environment={
+                **settings.handed_on(description.pass_environment),
+                "LC_ALL": "C.UTF-8",
+                **{name: self._filled(text, role.name, number) for name, text in given.items()},
+                **self._environment,
+            },
+            stop_signal=role.stop_signal,
+            stop_timeout_seconds=role.stop_timeout_seconds,
+        )
+        log_path = self.log_directory / f"{role.name}-{number}.log"
+        return RoleProcess(role.name, number, log_path, self._warden, launch, start)
+
+    def ready_url(self, role: RoleDescription, process: RoleProcess) -> str:
+        """The URL of an `HttpReady` for one process; empty for another kind."""
+        return self._filled(role.ready.url, role.name, process.number) if isinstance(role.ready, HttpReady) else ""
+
+    def _migrate(self) -> None:
+        migration = self.description.migration
+        if migration is None:
+            return
+        tool = ServerProcess("migration", self.log_directory / "migration.log", self._warden, signal.SIGTERM)
+        given = {**self.description.environment, **migration.environment}
+        environment = {
+            **settings.handed_on(self.description.pass_environment),
+            "LC_ALL": "C.UTF-8",
+            **{name: self._filled(text, "api", 1) for name, text in given.items()},
+            **self._environment,
+        }
+        arguments = [self._filled(text, "api", 1) for text in migration.arguments]
+        try:
+            tool.launch(arguments, self.description.working_directory, environment)
+        except OSError as error:
+            raise SubjectError(f"The migration cannot be started: {error} ({arguments[0]}).") from error
+        in_time = tool.wait_for_end(migration.timeout_seconds)
+        if not in_time:
+            tool.kill()
+        if not in_time or tool.exit_code != 0:
+            what = ending(tool.exit_code) if in_time else f"took longer than {migration.timeout_seconds:.0f} s"
+            raise SubjectError(f"The migration {what}. The end of its log ({tool.log_path}):\n{tool.log_tail()}")
+
+    def _filled(self, text: str, role: RoleName, number: int) -> str:
+        return filled(text, lambda name, word: self._value(name, word, role, number))
+
+    def _value(self, name: str, word: str | None, role: RoleName, number: int) -> str:
+        match name:
+            case "database_url":
+                return self.stack.database_url
+            case "kafka_brokers":
+                return self.stack.kafka_brokers
+            case "python":
+                return sys.executable
+            case "port" if word is not None:
+                return str(self._port(word, role, number))
+            case "api_url":
+                # To itself, an API is where this process of it listens.
+                return self._filled(self.description.roles["api"].url, "api", number if role == "api" else 1)
+            case "agent_registry_url":
+                return self.agent_registry_url
+        raise SubjectError(f"There is no placeholder {{{name}}}.")
+
+    def _port(self, word: str, role: RoleName, number: int) -> int:
+        """The port of a name: of another role's first process when it is a role's name, else of this very process."""
+        if word in ROLES and word != role:
+            role, number = ROLES[ROLES.index(word)], 1
+        key = (word, role, number)
+        if key not in self._ports:
+            asked = self._asked_ports.get(word) if number == 1 else None
+            self._ports[key] = HeldPort(f"{role}-{number} of {self.description.name}", asked)
+            self._ports[key].make_way()
+        return self._ports[key].port
+
+    def _settle_logs(self) -> None:
+        if self._keeps_logs:
+            return
+        self._keeps_logs = True
+        self._warden.forget_directory(self.log_directory)
+        if self._has_failed:
+            (self.log_directory / MARKER_NAME).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.log_directory)
