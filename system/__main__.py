@@ -1,6 +1,6 @@
 """The composition root: each role of the system is put together here, from settings and adapters, and run.
 
-python -m system api | consumer | bridge
+python -m system api | consumer | bridge | dead-letters | settings
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import sys
 
 import click
 
-from system import logs
-from system.settings import SettingError, Settings
+from system import dead_letters_command, logs
+from system.settings import SettingError, Settings, as_env_example, as_markdown
 
 
 def _settings() -> Settings:
@@ -50,6 +50,17 @@ def bridge() -> None:
     from system.bridge.service import serve
 
     serve(_settings())
+
+
+@main.command()
+@click.option("--markdown", "form", flag_value="markdown", help="As the page of the documentation.")
+@click.option("--env-example", "form", flag_value="env", help="As a file that sets every one to its default.")
+def settings(form: str | None) -> None:
+    """List every setting with its default and what is allowed."""
+    click.echo(as_env_example() if form == "env" else as_markdown(), nl=False)
+
+
+main.add_command(dead_letters_command.command(_settings))
 
 
 if __name__ == "__main__":

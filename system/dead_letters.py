@@ -14,7 +14,8 @@ from system.ports import Message, Received
 
 SUFFIX = ".dlq"
 
-_OWN_HEADERS = frozenset(("reason", "source_topic", "source_partition", "source_offset", "timestamp", "value"))
+# Headers that a letter has of its own.
+OWN_HEADERS = frozenset(("reason", "source_topic", "source_partition", "source_offset", "timestamp", "value"))
 _REASON_LIMIT_CHARACTERS = 2000
 
 
@@ -35,12 +36,12 @@ def dead_letter(received: Received, reason: str) -> Message:
         ("source_offset", str(received.offset).encode()),
         ("timestamp", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
     )
-    kept = tuple((name, value) for name, value in received.headers if name not in _OWN_HEADERS)
+    kept = tuple((name, value) for name, value in received.headers if name not in OWN_HEADERS)
     return Message(topic_of(received.topic), received.key or b"", received.value or b"", known + kept)
 
 
 def without_value(letter: Message) -> Message:
     """The letter with its bytes left out, for when Kafka refuses it whole; where it came from still stands in it."""
     note = ("value", f"left out: Kafka refused the letter with its {len(letter.value)} bytes".encode())
-    own = tuple((name, value) for name, value in letter.headers if name in _OWN_HEADERS)
+    own = tuple((name, value) for name, value in letter.headers if name in OWN_HEADERS)
     return replace(letter, key=b"", value=b"", headers=(*own, note))

@@ -74,10 +74,10 @@ def _problem(error: ValidationError) -> Problem:
 
 
 def _worded(error: ValidationError) -> str:
-    if error.validator == "anyOf":
+    if error.validator == "anyOf" and "if_true_step" in str(error.validator_value):
         return "a conditional names an if_true_step, an if_false_step, or both; found neither"
     if "propertyNames" in error.schema_path:
-        return f"a name here has 1 to 200 characters, found {len(error.instance)}"
+        return f"a name here has 1 to 200 characters, found {len(str(error.instance))}"
     return error.message
 
 
@@ -87,8 +87,6 @@ def _short(message: str) -> str:
 
 def _allowed(error: ValidationError) -> str | None:
     value: Any = error.validator_value
-    if error.validator == "anyOf":
-        return "name the step that is to run"
     if error.validator == "enum":
         return f"one of {', '.join(map(repr, value))}"
     if error.validator == "type":

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -35,7 +36,7 @@ def loads(data: bytes) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode what `loads` gave, compactly, as UTF-8.
+    """Encode what `loads` gave, and moments among it, compactly, as UTF-8.
 
     Raises:
         ValueError: nested too deeply, or a text that UTF-8 cannot hold.
@@ -45,9 +46,17 @@ def dumps(value: Any) -> bytes:
     except TypeError:
         # Whole numbers beyond 64 bits and nesting beyond orjson's limit of 254.
         try:
-            return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            return json.dumps(
+                value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_moment
+            ).encode()
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
+
+
+def _moment(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"a {type(value).__name__} has no form in JSON")
 
 
 def texts(value: Any) -> Iterator[str]:

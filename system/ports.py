@@ -38,6 +38,10 @@ class PublishError(Exception):
     """The bus refused a message for good (too large, topic not allowed); sending it again will not help."""
 
 
+class Fenced(Exception):
+    """Another process is a member of the group under our identity: this membership is over."""
+
+
 class Publisher(Protocol):
     """Sends messages. Order is kept per topic and key; delivery is at least once."""
 
@@ -59,13 +63,22 @@ class Subscription(Protocol):
     """Reads messages as one member of a consumer group; one thread only."""
 
     def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:
-        """Up to `limit` messages, waiting up to the timeout for the first; in order per partition."""
+        """Up to `limit` messages, waiting up to the timeout for the first; in order per partition.
+
+        Raises:
+            Fenced: the membership is over, and another one must be made.
+        """
 
     def done(self, topic: str, partition: int, next_offset: int) -> None:
         """All effects below `next_offset` are durable: it may be committed, some time later."""
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read that partition again from there, unless it went to another member meanwhile."""
+
+    def end_offsets(
+        self, partitions: Sequence[tuple[str, int]], timeout_seconds: float
+    ) -> dict[tuple[str, int], int]:
+        """Offset behind the newest message of each (topic, partition), as the broker says now."""
 
     def pause(self) -> None:
         """Fetch nothing more until `resume`; the membership is kept as long as `poll` is called."""

@@ -25,21 +25,33 @@ def _text(value: str) -> str:
 
 def _database_url(value: str) -> str:
     parts = urlsplit(value.strip())
-    if parts.scheme not in ("postgresql", "postgres", "postgresql+psycopg2") or not parts.path.strip("/"):
+    if (
+        parts.scheme not in ("postgresql", "postgres", "postgresql+psycopg2")
+        or not parts.path.strip("/")
+        or not _has_usable_port(value.strip())
+    ):
         raise ValueError("postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     return "postgresql+psycopg2" + value.strip()[len(parts.scheme) :]
+
+
+def _has_usable_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _brokers(value: str) -> str:
     for broker in value.split(","):
         host, _, port = broker.strip().rpartition(":")
-        if not host or not port.isdigit():
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise ValueError("HOST:PORT[,HOST:PORT ...]")
     return ",".join(broker.strip() for broker in value.split(","))
 
 
 def _http_url(value: str) -> str:
-    if urlsplit(value.strip()).scheme not in ("http", "https") or not urlsplit(value.strip()).hostname:
+    parts = urlsplit(value.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_usable_port(value.strip()):
         raise ValueError("an http:// or https:// URL")
     return value.strip().rstrip("/")
 
@@ -66,8 +78,10 @@ def _one_of(*words: str, fold: Callable[[str], str]) -> Callable[[str], str]:
     return read
 
 
-def _setting(name: str, read: Callable[[str], Any], default: Any, about: str) -> Any:
-    return field(default=default, metadata={"name": name, "read": read, "about": about})
+def _setting(name: str, read: Callable[[str], Any], default: Any, about: str, *, is_secret: bool = False) -> Any:
+    """A field of Settings. `read` raises ValueError with what is allowed, as its message; an empty text never is."""
+    metadata = {"name": name, "read": read, "about": about, "is_secret": is_secret}
+    return field(default=default, repr=not is_secret, metadata=metadata)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +93,7 @@ class Settings:
         _database_url,
         "postgresql+psycopg2://workflow_user:workflow_password@localhost:5432/workflow_db",
         "Where PostgreSQL is, with user, password and database.",
+        is_secret=True,
     )
     database_pool_size: int = _setting(
         "DATABASE_POOL_SIZE", _whole(1, 200), 10, "Connections that one API process holds at most."
@@ -128,6 +143,7 @@ class Settings:
         _http_url,
         None,
         "Where the bridge looks agents up over REST (`/api/v1/agents`); without it, in the database.",
+        is_secret=True,
     )
     agent_registry_cache_ms: int = _setting(
         "AGENT_REGISTRY_CACHE_MS", _whole(0, 600_000), 2000, "How long the bridge believes an agent's record."
@@ -208,14 +224,50 @@ class Settings:
             try:
                 values[entry.name] = entry.metadata["read"](found)
             except ValueError as allowed:
-                shown = "(not shown: it may hold a password)" if entry.name == "database_url" else repr(found)
+                shown = "(not shown: it may hold a password)" if entry.metadata["is_secret"] else repr(found)
                 mistakes.append(f"{entry.metadata['name']} must be {allowed}; found {shown}")
         if mistakes:
             raise SettingError("\n".join(mistakes))
         return cls(**values)
 
 
-def documented(entry: Field[Any]) -> tuple[str, str, str]:
-    """(name in the environment, default as text, what it is for) of a field of Settings."""
+def documented(entry: Field[Any]) -> tuple[str, str, str, str]:
+    """(name in the environment, default as text, what is allowed, what it is for) of a field of Settings."""
     default = "" if entry.default in (None, MISSING) else str(entry.default)
-    return entry.metadata["name"], default.replace("postgresql+psycopg2", "postgresql"), entry.metadata["about"]
+    try:
+        entry.metadata["read"]("")
+    except ValueError as refusal:
+        allowed = str(refusal)
+    else:
+        raise AssertionError(f"{entry.name} takes an empty text, which must count as not given")
+    name, about = entry.metadata["name"], entry.metadata["about"]
+    return name, default.replace("postgresql+psycopg2", "postgresql"), allowed, about
+
+
+def as_markdown() -> str:
+    """The page of the documentation."""
+    lines = [
+        "# Settings",
+        "",
+        "Every process of the reference reads these from its environment when it starts. An empty value counts as not",
+        "given. A value that cannot be used stops the start with exit code 2, its name and what is allowed.",
+        "",
+        "This page is written by `python -m system settings --markdown`, and `.env.example` by `--env-example`; a test",
+        "holds both to the code.",
+        "",
+        "| name | default | allowed | what for |",
+        "| --- | --- | --- | --- |",
+    ]
+    for entry in fields(Settings):
+        name, default, allowed, about = (part.replace("|", "\\|") for part in documented(entry))
+        lines.append(f"| `{name}` | {f'`{default}`' if default else 'none'} | {allowed} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
+def as_env_example() -> str:
+    """A file that names every setting with its default, to be copied and changed."""
+    blocks = ["# Copy this file and change what is not the default; docs/settings.md says more.\n"]
+    for entry in fields(Settings):
+        name, default, allowed, about = documented(entry)
+        blocks.append(f"# {about} Allowed: {allowed}.\n{'' if default else '# '}{name}={default}\n")
+    return "\n".join(blocks)

@@ -40,23 +40,26 @@ class Nothing:
 
 
 class Lines:
-    """A line for each change that is seen, on standard error or output."""
+    """A line for each change that is seen."""
 
-    def __init__(self, *, err: bool = False) -> None:
-        self._err = err
+    def __init__(self) -> None:
         self._seen: dict[object, str] = {}
 
     def show(self, run: Run, steps: Sequence[Step]) -> None:
         """Write a line for each status that has changed since the last call."""
-        # The run was read before its steps, so its end is told after the steps that led to it.
+        told = f": {run['error_message']}" if run["error_message"] else ""
+        line = f"Status: {run['status']}{told}"
+        # An end is told after the steps that led to it.
+        if run["status"] not in TERMINAL:
+            self._tell("run", run["status"], line)
         for index, step in enumerate(steps):
             self._tell(step.get("id", index), step["status"], step_line(step))
-        self._tell("run", run["status"], f"Status: {run['status']}")
+        self._tell("run", run["status"], line)
 
     def _tell(self, key: object, status: str, line: str) -> None:
         if self._seen.get(key) != status:
             self._seen[key] = status
-            click.echo(line, err=self._err)
+            click.echo(line)
 
 
 class Table:

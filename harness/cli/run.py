@@ -80,8 +80,6 @@ def run(workflow: Path, given: str | None, timeout_seconds: float, api_url: str,
             raise click.exceptions.Exit(NOT_ENDED) from None
     if as_json:
         print_json({"run": ended, "steps": steps})
-    elif ended["error_message"]:
-        click.echo(ended["error_message"], err=True)
     raise click.exceptions.Exit(_EXIT_CODES[ended["status"]])
 
 

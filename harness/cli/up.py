@@ -64,6 +64,7 @@ def up(
     """
     # What a client library has to say of a broker that restarts is no news to who reads this terminal.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    running: RunningSubject | None = None
     counts: Mapping[RoleName, int] = {} if consumers is None else {"consumer": consumers}
     try:
         subject = Subject.load(_subject_file(subject_path))
@@ -79,7 +80,8 @@ def up(
             _tell(running, agents)
             _stay(stack, running)
     except _Told:
-        click.echo("Stopped.", err=True)
+        kept = f" The logs are kept in {running.log_directory}." if running and running.log_directory.exists() else ""
+        click.echo(f"Stopped.{kept}", err=True)
     except MistakesFound as error:
         raise click.UsageError(str(error)) from error
     except (StackError, SubjectError, ApiError, GivenUp) as error:

@@ -45,8 +45,8 @@ def up(data_directory: Path | None, postgres_port: int | None, kafka_port: int |
         raise _Told
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        # One that is ignored was meant to be: nohup does that, so that the stack outlives its terminal.
-        if signal.getsignal(number) != signal.SIG_IGN:
+        # nohup has SIGHUP ignored, so that the stack outlives its terminal.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, tell)
     try:
         stack = EmbeddedStack(data_directory, postgres_port, kafka_port, progress_to(sys.stderr))

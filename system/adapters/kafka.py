@@ -21,7 +21,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from system.ports import Message, PublishError, Received
+from system.ports import Fenced, Message, PublishError, Received
 
 log = logging.getLogger(__name__)
 
@@ -107,11 +107,15 @@ class KafkaSubscription:
         client_id: str,
         session_timeout_ms: int,
         max_message_bytes: int,
+        instance_id: str | None = None,
         on_assigned: Callable[[Sequence[tuple[str, int]]], None] = lambda _: None,
         on_revoked: Callable[[Sequence[tuple[str, int]]], None] = lambda _: None,
     ) -> None:
+        # A member with a fixed identity takes its partitions up again at once when it is back (static membership).
+        identity = {"group.instance.id": instance_id} if instance_id is not None else {}
         self._consumer = Consumer(
             {
+                **identity,
                 "bootstrap.servers": brokers,
                 "group.id": group_id,
                 "client.id": client_id,
@@ -214,6 +218,8 @@ def _usable(message: KafkaMessage) -> bool:
     error = message.error()
     if error is None:
         return True
+    if error.code() == KafkaError._FENCED or error.code() == KafkaError.FENCED_INSTANCE_ID:
+        raise Fenced(error.str())
     if error.fatal():
         raise KafkaException(error)
     # Anything else is about the connection or the group, which librdkafka mends by itself.

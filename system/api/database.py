@@ -108,6 +108,9 @@ def told(error: SQLAlchemyError) -> str:
         for part in ("table", "column", "constraint")
         if (name := getattr(diagnosis, f"{part}_name", None))
     ]
+    if code.startswith("42"):
+        # About the statement, which is ours: a name in it that the database does not know.
+        place.append(str(getattr(diagnosis, "message_primary", "")))
     return " ".join([f"{type(original).__name__}, SQLSTATE {code}", *place])
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
-from system.tables import audit_logs, step_executions, workflow_runs
+from system.api import store_runs
+from system.tables import audit_logs, step_executions
 
 _A = audit_logs.c
-_R = workflow_runs.c
 _S = step_executions.c
 
 # Events of one instant keep the order in which they can have happened.
@@ -33,11 +33,13 @@ _RANK = {
 
 def events(connection: Connection, run_id: str) -> list[dict[str, Any]] | None:
     """Events {timestamp, level, event, message, step_id, status, details} of a run; None when there is no such run."""
-    run = connection.execute(select(*workflow_runs.c).where(_R.run_id == run_id)).mappings().one_or_none()
+    run = store_runs.get(connection, run_id)
     if run is None:
         return None
     audit = connection.execute(
-        select(*audit_logs.c).where(_A.entity_type == "run", _A.entity_id == run_id).order_by(_A.id)
+        select(_A.action, _A.actor, _A.details, _A.created_at)
+        .where(_A.entity_type == "run", _A.entity_id == run_id)
+        .order_by(_A.id)
     ).mappings()
     steps = connection.execute(
         select(

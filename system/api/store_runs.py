@@ -14,8 +14,28 @@ from system.tables import execution_keys, step_executions, workflow_plans, workf
 _R = workflow_runs.c
 _S = step_executions.c
 
+_NAMES = (
+    "run_id",
+    "workflow_id",
+    "workflow_name",
+    "workflow_definition_id",
+    "status",
+    "input_data",
+    "error_message",
+    "triggered_by",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "completed_at",
+    "cancelled_at",
+    "cancelled_by",
+    "accepted_at",
+    "generation",
+    "plan_digest",
+    "outbox_id",
+)
 # `input_data` is handed on as the text that the database holds: nothing is parsed, and no number loses a digit.
-COLUMNS = tuple(cast(column, Text).label(column.name) if column is _R.input_data else column for column in _R)
+COLUMNS = tuple(cast(_R[name], Text).label(name) if name == "input_data" else _R[name] for name in _NAMES)
 
 RUN_ID = "uq_workflow_runs_run_id"
 IDEMPOTENCY_KEY = "pk_execution_keys"

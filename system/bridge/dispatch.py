@@ -152,7 +152,7 @@ class Dispatcher:
             return None
         result = self._answered.get(key)
         if result is not None:
-            log.info("publishing the result of a repeated task again", extra={"run_id": key[0], "task_id": key[1]})
+            log.debug("publishing the result of a repeated task again", extra={"run_id": key[0], "task_id": key[1]})
             self._outgoing.send(Message(self._results_topic, key[0].encode(), result), partial(self._finish, positions))
             return None
         size_bytes = len(received.value or b"")

@@ -10,8 +10,10 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from confluent_kafka import KafkaException
+from sqlalchemy import Engine
 
 from system.adapters.kafka import KafkaSubscription
+from system.adapters.membership import join_group
 from system.bridge.dispatch import Dispatcher, PartitionName
 from system.settings import Settings
 
@@ -23,6 +25,8 @@ _HELD_LIMIT_BYTES = 256 << 20
 # How long a rebalance waits for begun calls, so that the next owner need not repeat them. Other members wait as well.
 _REVOKE_SECONDS = 2.0
 _END_OFFSETS_SECONDS = 5.0
+# How long a start waits for a database that is away, to have its identity in the group from it.
+_SLOT_PATIENCE_SECONDS = 3.0
 _UNKNOWN_END = 2**63 - 1
 
 
@@ -32,6 +36,7 @@ class Intake:
     def __init__(
         self,
         settings: Settings,
+        engine: Engine,
         dispatcher: Dispatcher,
         loop: asyncio.AbstractEventLoop,
         on_broken: Callable[[BaseException], None],
@@ -45,17 +50,25 @@ class Intake:
         self._paused = False
         self._stop_reading = threading.Event()
         self._leave = threading.Event()
-        self._subscription = KafkaSubscription(
+        self._settings = settings
+        self._subscription = join_group(
+            engine, settings.kafka_bridge_group_id, self._join, patience_seconds=_SLOT_PATIENCE_SECONDS
+        )
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    def _join(self, instance_id: str | None) -> KafkaSubscription:
+        settings = self._settings
+        return KafkaSubscription(
             settings.kafka_brokers,
             group_id=settings.kafka_bridge_group_id,
             topics=[settings.kafka_tasks_topic],
             client_id="workflow-http-bridge",
             session_timeout_ms=settings.kafka_session_timeout_ms,
             max_message_bytes=settings.kafka_max_message_bytes,
+            instance_id=instance_id,
             on_assigned=self._assigned,
             on_revoked=self._revoked,
         )
-        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""

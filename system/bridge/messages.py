@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from system.bridge import json_values
+from system import json_values
 
 
 class InvalidTaskError(ValueError):
@@ -33,6 +33,8 @@ class Outcome:
 
 
 _ERROR_LIMIT_CHARACTERS = 4000
+# A result repeats its task's ids, and the smallest topic must be able to take it.
+_IDS_LIMIT_CHARACTERS = 4096
 
 
 def failure(message: str) -> Outcome:
@@ -60,13 +62,20 @@ def decode_task(value: bytes | None) -> Task:
     if not isinstance(input_data, dict):
         raise InvalidTaskError(f"/input_data: expected an object, found {_found(fields, 'input_data')}")
     _check_time(fields)
-    return Task(
+    task = Task(
         _text(fields, "run_id"),
         _text(fields, "task_id"),
         _text(fields, "agent_name"),
         input_data,
         _text(fields, "correlation_id", may_be_empty=True),
     )
+    length = len(task.run_id) + len(task.task_id) + len(task.correlation_id)
+    if length > _IDS_LIMIT_CHARACTERS:
+        raise InvalidTaskError(
+            f"/run_id, /task_id and /correlation_id: expected {_IDS_LIMIT_CHARACTERS} characters at most in all,"
+            f" found {length}: a result that repeats them might not be published"
+        )
+    return task
 
 
 def encode_result(task: Task, outcome: Outcome, now: datetime) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from system.bridge import json_values
+from system import json_values
 from system.bridge.messages import Outcome, Task, failure
 
 
@@ -57,8 +57,7 @@ def interpret(agent_name: str, task_id: str, body: bytes) -> Outcome:
     refused = _refusal(result)
     if refused is not None:
         return failure(f"{agent} {refused}")
-    # A search in the bytes is cheap and rules almost every answer out; only then the value is looked through.
-    unstorable = json_values.unstorable(result) if rb"\u0000" in body else None
+    unstorable = json_values.unstorable(result) if json_values.is_suspicious(body) else None
     if unstorable is not None:
         return failure(f"{agent} answered with a result that PostgreSQL cannot hold: {unstorable}")
     return Outcome(_output(result))

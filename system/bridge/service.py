@@ -7,6 +7,7 @@ import gc
 import logging
 import signal
 import sys
+from typing import Any
 
 import aiohttp
 from confluent_kafka import KafkaException
@@ -48,10 +49,11 @@ class _Bridge:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._unhandled)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         settings = self._settings
-        engine = connect(settings.database_url, pool_size=2, application_name="workflow-http-bridge")
+        engine = connect(settings.database_url, pool_size=3, application_name="workflow-http-bridge")
         publisher = KafkaPublisher(
             settings.kafka_brokers,
             client_id="workflow-http-bridge",
@@ -78,7 +80,7 @@ class _Bridge:
                 on_broken=self._break,
             )
             if await self._prepare_topics():
-                intake = Intake(settings, dispatcher, loop, self._break)
+                intake = Intake(settings, engine, dispatcher, loop, self._break)
                 log.info("Bridge consumer initialized successfully")
                 # What exists now lives as long as the process: the collector need not look at it again and again.
                 gc.collect()
@@ -99,6 +101,13 @@ class _Bridge:
         if self._broken is None:
             self._broken = error
         self._stopped.set()
+
+    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What a callback of the loop raised: messages may have been dropped half-way, so that only a new process, which
+        reads them again, is safe."""
+        loop.default_exception_handler(context)
+        if "handle" in context and isinstance(context.get("exception"), Exception):
+            self._break(context["exception"])
 
     async def _prepare_topics(self) -> bool:
         """Create what is missing, waiting for Kafka for as long as it takes; False when told to stop meanwhile."""

@@ -13,6 +13,7 @@ from tenacity import before_sleep_log, retry, retry_if_exception_type, wait_expo
 
 from system.adapters.clock import SystemClock
 from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
+from system.adapters.membership import join_group
 from system.adapters.postgres import connect
 from system.consumer.executor import Executor
 from system.consumer.folding import Limits
@@ -23,6 +24,9 @@ from system.outbox import Outbox
 from system.settings import Settings
 
 log = logging.getLogger(__name__)
+
+# Without the database there is nothing to do anyway; the slot is worth waiting for.
+_DATABASE_PATIENCE_SECONDS = 60.0
 
 
 def serve(settings: Settings) -> None:
@@ -39,14 +43,19 @@ def serve(settings: Settings) -> None:
     publisher = KafkaPublisher(
         settings.kafka_brokers, client_id=name, max_message_bytes=settings.kafka_max_message_bytes
     )
-    subscription = KafkaSubscription(
-        settings.kafka_brokers,
-        group_id=settings.kafka_group_id,
-        topics=read,
-        client_id=name,
-        session_timeout_ms=settings.kafka_session_timeout_ms,
-        max_message_bytes=settings.kafka_max_message_bytes,
-    )
+
+    def join(instance_id: str | None) -> KafkaSubscription:
+        return KafkaSubscription(
+            settings.kafka_brokers,
+            group_id=settings.kafka_group_id,
+            topics=read,
+            client_id=name,
+            session_timeout_ms=settings.kafka_session_timeout_ms,
+            max_message_bytes=settings.kafka_max_message_bytes,
+            instance_id=instance_id,
+        )
+
+    subscription = join_group(engine, settings.kafka_group_id, join, patience_seconds=_DATABASE_PATIENCE_SECONDS)
     log.info("Kafka consumer initialized successfully")
     outbox = Outbox(engine, publisher, takeover_ms=settings.outbox_takeover_ms)
     store = ConsumerStore(engine, outbox, runs_have_deadlines=settings.run_timeout_seconds > 0)

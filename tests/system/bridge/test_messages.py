@@ -77,6 +77,7 @@ def test_a_task_is_taken_exactly_when_the_schema_allows_it(changes: dict[str, An
         (json.dumps({**_VALID, "agent_name": "a\0b"}).encode(), "/agent_name"),
         (json.dumps({**_VALID, "input_data": None}).encode(), "/input_data: expected an object, found null"),
         (json.dumps({**_VALID, "timestamp": "yesterday"}).encode(), "/timestamp"),
+        (json.dumps({**_VALID, "correlation_id": "c" * 5000}).encode(), "4096 characters at most in all, found 50"),
         (
             json.dumps({k: v for k, v in _VALID.items() if k != "correlation_id"}).encode(),
             "/correlation_id: expected a text, found nothing",

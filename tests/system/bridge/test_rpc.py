@@ -178,9 +178,20 @@ def test_an_answer_to_another_request_is_a_failure(other: Any) -> None:
     assert "another request" in _reason(_interpret(id=other, result={"a": 1}))
 
 
-@pytest.mark.parametrize("result", [{"a": "\x00"}, {"\x00": 1}, {"a": [{"b": ["x\x00y"]}]}])
+def _deep(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("result", [{"a": "\x00"}, {"\x00": 1}, {"a": [{"b": ["x\x00y"]}]}, _deep(201), _deep(900)])
 def test_what_postgresql_cannot_hold_is_a_failure_that_says_so(result: dict[str, Any]) -> None:
     assert "PostgreSQL cannot hold" in _reason(_interpret(result=result))
+
+
+def test_a_result_as_deep_as_is_allowed_is_a_success() -> None:
+    assert _interpret(result=_deep(200)).output_data == {**_deep(200), "text": ""}
 
 
 def test_an_escaped_backslash_before_u0000_is_no_such_character() -> None:

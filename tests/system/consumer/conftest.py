@@ -121,7 +121,7 @@ class PublisherStandIn:
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
         self.waiting.append((message, on_delivered))
 
-    def poll(self, timeout_seconds: float = 0.0) -> None:
+    def poll(self, timeout_seconds: float = 0.0) -> None:  # noqa: ARG002
         while self.waiting and not self.holding:
             message, on_delivered = self.waiting.popleft()
             if self.refuses(message):
@@ -131,7 +131,7 @@ class PublisherStandIn:
                 on_delivered(None)
 
     def flush(self, timeout_seconds: float) -> int:
-        self.poll()
+        self.poll(timeout_seconds)
         return len(self.waiting)
 
 
@@ -143,14 +143,14 @@ class SubscriptionStandIn:
         self.committed: dict[tuple[str, int], int] = {}
         self.closed = False
 
-    def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:
+    def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:  # noqa: ARG002
         return self.batches.popleft() if self.batches else ()
 
     def done(self, topic: str, partition: int, next_offset: int) -> None:
         self.committed[topic, partition] = next_offset
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
-        raise AssertionError("nothing is read while the database is waited for")
+        raise AssertionError(f"{topic}[{partition}]@{offset} was put back, although nothing was read")
 
     def pause(self) -> None: ...
 
@@ -302,7 +302,7 @@ def bench(module_database: str) -> Iterator[Bench]:
 class Lab:
     """The loop on the real Kafka, with topics and a database of its own."""
 
-    def __init__(self, brokers: str, database_url: str, partitions: int = 3) -> None:
+    def __init__(self, brokers: str, database_url: str, *, partitions: int = 3) -> None:
         prefix = f"t{uuid.uuid4().hex[:8]}."
         self.brokers = brokers
         self.group = f"{prefix}group"
@@ -365,9 +365,9 @@ class Lab:
         until(lambda: self.rows.status(run_id) == status, f"{run_id} {status}")
         return self.rows.run(run_id)
 
-    def finish(self, run_id: str, count: int) -> None:
-        """Answer the tasks of a chain one after another until the run is COMPLETED."""
-        for number in range(1, count + 1):
+    def finish(self, run_id: str, count: int, *, first: int = 1) -> None:
+        """Answer the tasks of a chain one after another, from the `first`, until the run is COMPLETED."""
+        for number in range(first, count + 1):
             self.publish(self.results, result(self.tasks(run_id, number)[-1]))
         self.await_status(run_id, "COMPLETED")
 
@@ -433,8 +433,8 @@ class Lab:
 def make_lab(stack: Any, tables_database: Callable[[], str]) -> Iterator[Callable[..., Lab]]:
     made: list[Lab] = []
 
-    def make(**settings: Any) -> Lab:
-        made.append(Lab(stack.kafka_brokers, tables_database(), **settings))
+    def make(brokers: str = stack.kafka_brokers, database_url: str | None = None) -> Lab:
+        made.append(Lab(brokers, database_url or tables_database()))
         return made[-1]
 
     yield make

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from system.outbox import OutboxError
 
@@ -409,10 +410,8 @@ def test_a_task_without_an_answer_is_published_again_under_its_id(bench: Bench, 
 
 
 def test_a_loop_that_is_told_to_stop_while_the_database_is_away_ends_in_order(
-    bench: Bench, say: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from sqlalchemy.exc import OperationalError
-
     member = bench.member()
     stop = threading.Event()
 
