@@ -12,7 +12,7 @@ _CONTEXT = ("run_id", "step_id", "task_id", "agent_name", "topic")
 
 
 class _TextFormatter(logging.Formatter):
-    converter = time.gmtime
+    converter = time.gmtime  # type: ignore[assignment]  # a built-in is not bound as a method
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
@@ -21,7 +21,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    converter = time.gmtime
+    converter = time.gmtime  # type: ignore[assignment]  # a built-in is not bound as a method
 
     def format(self, record: logging.LogRecord) -> str:
         line = {

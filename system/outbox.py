@@ -16,13 +16,16 @@ from collections.abc import Callable, Sequence
 
 import orjson
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from system.adapters.postgres import reason_of
 from system.ports import Message, Publisher, PublishError
 
 log = logging.getLogger(__name__)
 
 _SWEEP_LIMIT = 200
+# Each settling is a transaction: a few together cost less, and nobody waits for them.
+_SETTLE_INTERVAL_SECONDS = 0.05
 
 _ADOPT = text(
     """
@@ -184,19 +187,21 @@ class Outbox:
         """A daemon thread that polls the publisher, settles and sweeps until `stop` is set."""
 
         def work() -> None:
-            next_sweep = 0.0
+            next_settle = next_sweep = 0.0
             while not stop.is_set():
                 self._publisher.poll(0.05)
                 try:
                     if self._lock_connection is None:
                         self.open()
-                    self.settle()
+                    if time.monotonic() >= next_settle:
+                        next_settle = time.monotonic() + _SETTLE_INTERVAL_SECONDS
+                        self.settle()
                     if time.monotonic() >= next_sweep:
                         next_sweep = time.monotonic() + sweep_interval_seconds
                         self.beat()
                         self.sweep()
-                except DBAPIError as error:
-                    log.warning("the outbox cannot reach the database, trying again: %s", error.orig)
+                except SQLAlchemyError as error:
+                    log.warning("the outbox cannot reach the database, trying again: %s", reason_of(error))
                     self._drop_lock_connection()
                     stop.wait(0.5)
 

@@ -10,7 +10,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+
+_DATABASE_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg2")
 
 
 class SettingError(ValueError):
@@ -24,21 +26,19 @@ def _text(value: str) -> str:
 
 
 def _database_url(value: str) -> str:
-    parts = urlsplit(value.strip())
-    if (
-        parts.scheme not in ("postgresql", "postgres", "postgresql+psycopg2")
-        or not parts.path.strip("/")
-        or not _has_usable_port(value.strip())
-    ):
+    parts = _split(value.strip())
+    if parts is None or parts.scheme not in _DATABASE_SCHEMES or not parts.path.strip("/"):
         raise ValueError("postgresql://USER:PASSWORD@HOST:PORT/DATABASE")
     return "postgresql+psycopg2" + value.strip()[len(parts.scheme) :]
 
 
-def _has_usable_port(url: str) -> bool:
+def _split(url: str) -> SplitResult | None:
+    """The parts of a URL, None when its host or port cannot be one."""
     try:
-        return urlsplit(url).port != 0
+        parts = urlsplit(url)
+        return None if parts.port == 0 else parts
     except ValueError:
-        return False
+        return None
 
 
 def _brokers(value: str) -> str:
@@ -50,8 +50,8 @@ def _brokers(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or not _has_usable_port(value.strip()):
+    parts = _split(value.strip())
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("an http:// or https:// URL")
     return value.strip().rstrip("/")
 

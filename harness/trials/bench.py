@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 import uuid
@@ -13,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from kafka import KafkaConsumer, TopicPartition
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from harness.agents import AgentServer, Echo, always
+from harness.agents import AgentServer, Echo, Slow, always
 from harness.client import ApiClient, ApiError
 from harness.stack import EmbeddedStack
-from harness.subject import RunningSubject, Subject
+from harness.subject import RoleName, RunningSubject, Subject
 
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 _STEPS = ("first", "second", "third")
@@ -37,11 +39,9 @@ class Bench:
 
 @contextlib.contextmanager
 def bench(
-    subject_file: Path, counts: Mapping[str, int], environment: Mapping[str, str], agent_delay_seconds: float = 0.0
+    subject_file: Path, counts: Mapping[RoleName, int], environment: Mapping[str, str], agent_delay_seconds: float = 0.0
 ) -> Iterator[Bench]:
     """Everything up, and down again afterwards."""
-    from harness.agents import Slow
-
     action = Slow(agent_delay_seconds, Echo()) if agent_delay_seconds else Echo()
     names = [f"trial-{step}" for step in _STEPS]
     with (
@@ -119,3 +119,30 @@ def statuses(bench: Bench, run_ids: Sequence[str]) -> dict[str, int]:
     counts = {status: int(count) for status, count in rows}
     missing = len(run_ids) - sum(counts.values())
     return {**counts, "missing": missing} if missing else counts
+
+
+def read_all(place: Bench, topic: str) -> list[tuple[dict[str, Any], float]]:
+    """Every message of a topic that holds an object, as (object, seconds of the epoch when it was made), by time."""
+    found = [
+        (json.loads(message.value), message.timestamp / 1000) for message in read_all_raw(place, topic) if message.value
+    ]
+    return sorted(found, key=lambda pair: pair[1])
+
+
+def read_all_raw(place: Bench, topic: str) -> list[Any]:
+    """Every message of a topic up to its present end, as kafka-python gives them."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=place.stack.kafka_brokers, enable_auto_commit=False, auto_offset_reset="earliest"
+    )
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        found: list[Any] = []
+        while any(consumer.position(partition) < ends[partition] for partition in partitions):
+            for messages in consumer.poll(timeout_ms=500).values():
+                found += messages
+        return found
+    finally:
+        consumer.close()

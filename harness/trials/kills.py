@@ -6,18 +6,16 @@ again only for tasks whose result had not reached Kafka when something died, and
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from kafka import KafkaConsumer, TopicPartition
-
-from harness.trials.bench import TERMINAL, Bench, bench, query, statuses, submit
+from harness.subject import RoleName
+from harness.trials.bench import TERMINAL, Bench, bench, query, read_all, statuses, submit
 
 Victim = Literal["consumer", "bridge", "api", "broker", "database"]
 _QUIET_SECONDS = 90.0
@@ -56,7 +54,7 @@ def run(
     say: Callable[[str], None] = print,
 ) -> Verdict:
     """Run the trial on a stack of its own."""
-    counts = {"consumer": consumers, "bridge": bridges, "api": 1}
+    counts: dict[RoleName, int] = {"consumer": consumers, "bridge": bridges, "api": 1}
     with bench(subject_file, counts, {"LOG_LEVEL": "WARNING"}, agent_delay_seconds=0.005) as place:
         submitted: list[str] = []
         stop = threading.Event()
@@ -93,7 +91,7 @@ class _Killer:
             part.kill()
             part.start()
         else:
-            processes = self._place.subject.role(self._victim)
+            processes = self._place.subject.role(cast(RoleName, self._victim))
             process = processes[(len(self.kills) - 1) % len(processes)]
             process.kill()
             process.start(wait=False)
@@ -138,8 +136,8 @@ def _until_all_ended(
 def _judge(place: Bench, victim: str, submitted: list[str], killer: _Killer, seconds: float, runs: int) -> Verdict:
     counts = statuses(place, submitted)
     own = set(submitted)
-    tasks = [task for task, _ in _read_all(place, "orchestrator.tasks.http") if task.get("run_id") in own]
-    results = [(value, at) for value, at in _read_all(place, "results.topic") if value.get("run_id") in own]
+    tasks = [task for task, _ in read_all(place, "orchestrator.tasks.http") if task.get("run_id") in own]
+    results = [(value, at) for value, at in read_all(place, "results.topic") if value.get("run_id") in own]
     first_result: dict[str, float] = {}
     for value, at in results:
         first_result.setdefault(value["task_id"], at)
@@ -198,9 +196,8 @@ def _call_faults(calls: list[Any], first_result: dict[str, float]) -> list[str]:
     seen: set[str] = set()
     for call in sorted(calls, key=lambda call: call.begun_wall):
         if call.task_id in seen and first_result.get(call.task_id, call.begun_wall) < call.begun_wall - 0.001:
-            faults.append(
-                f"task {call.task_id} was called again {call.begun_wall - first_result[call.task_id]:.3f} s after its result was on Kafka"
-            )
+            late = call.begun_wall - first_result[call.task_id]
+            faults.append(f"task {call.task_id} was called again {late:.3f} s after its result was on Kafka")
         seen.add(call.task_id)
     return faults
 
@@ -214,24 +211,3 @@ def _recoveries(place: Bench, submitted: list[str], kills: list[float]) -> list[
         submitted,
     )
     return [max((end - at for start, end in rows if start <= at < end), default=0.0) for at in kills]
-
-
-def _read_all(place: Bench, topic: str) -> list[tuple[dict[str, Any], float]]:
-    """Every message of a topic as (object, seconds of the epoch when it was made)."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=place.stack.kafka_brokers, enable_auto_commit=False, auto_offset_reset="earliest"
-    )
-    try:
-        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        found: list[tuple[dict[str, Any], float]] = []
-        while any(consumer.position(partition) < ends[partition] for partition in partitions):
-            for messages in consumer.poll(timeout_ms=500).values():
-                found += [
-                    (json.loads(message.value), message.timestamp / 1000) for message in messages if message.value
-                ]
-        return sorted(found, key=lambda pair: pair[1])
-    finally:
-        consumer.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from system import json_values
 
@@ -23,6 +24,8 @@ def connect(database_url: str, *, pool_size: int, application_name: str) -> Engi
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=False,
+        # What PostgreSQL says of a row must not reach a log: it may hold an agent's secrets or a user's data.
+        hide_parameters=True,
         json_serializer=lambda value: json_values.dumps(value).decode(),
         json_deserializer=_loads,
         connect_args={
@@ -39,3 +42,10 @@ def connect(database_url: str, *, pool_size: int, application_name: str) -> Engi
 
 def _loads(value: str | bytes) -> Any:
     return json_values.loads(value.encode() if isinstance(value, str) else value)
+
+
+def reason_of(error: SQLAlchemyError) -> str:
+    """Why the database refused, in one line and without the data that PostgreSQL quotes in its details."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    return " ".join(str(primary or cause).split())[:500]

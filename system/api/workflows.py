@@ -93,6 +93,11 @@ def workflows(database: Database, execution: Execution, max_depth: int) -> Bluep
             raise not_found("workflow", definition)
         return json_answer(list_envelope(map(version_document, rows)))
 
+    _add_execute(routes, execution, max_depth)
+    return routes
+
+
+def _add_execute(routes: Blueprint, execution: Execution, max_depth: int) -> None:
     @routes.post("/<definition>/execute")
     def execute(definition: str) -> Response:
         definition_id = parameters.uuid_of("workflow", definition)
@@ -116,8 +121,6 @@ def workflows(database: Database, execution: Execution, max_depth: int) -> Bluep
             "created_at": run.created_at,
         }
         return json_answer(document, 202, {"Location": f"/api/v1/runs/{run.run_id}"})
-
-    return routes
 
 
 def _definition(max_depth: int) -> dict[str, Any]:

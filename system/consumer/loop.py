@@ -17,6 +17,7 @@ from datetime import timedelta
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from system.adapters.postgres import reason_of
 from system.consumer.executor import Executor
 from system.consumer.messages import (
     InvalidMessage,
@@ -100,7 +101,7 @@ class ConsumerLoop:
             # Only when told to stop does the loop not wait for a database that is away.
             if not stop.is_set():
                 raise
-            log.warning("stopping without the database; what was being done is read again: %s", _short(error))
+            log.warning("stopping without the database; what was being done is read again: %s", reason_of(error))
         deadline = time.monotonic() + self._settings.shutdown_timeout_seconds
         self._publisher.flush(max(0.0, deadline - time.monotonic()))
         self._commit_done()
@@ -197,7 +198,7 @@ class ConsumerLoop:
                 return f"{type(error).__name__}: {error}"[:500]
             except SQLAlchemyError as error:
                 self._executor.forget()
-                reason = _short(error)
+                reason = reason_of(error)
                 if not _may_pass(error):
                     return reason
                 log.warning("the database failed, trying again: %s", reason)
@@ -209,7 +210,7 @@ class ConsumerLoop:
         try:
             work()
         except SQLAlchemyError as error:
-            log.warning("housekeeping failed: %s", _short(error))
+            log.warning("housekeeping failed: %s", reason_of(error))
             self._await_database(stop)
 
     def _await_database(self, stop: threading.Event) -> None:
@@ -224,7 +225,7 @@ class ConsumerLoop:
             except SQLAlchemyError as error:
                 if stop.is_set():
                     raise
-                log.warning("waiting for the database: %s", _short(error))
+                log.warning("waiting for the database: %s", reason_of(error))
             # What comes in now was fetched before the pause: it is not lost, since its offset is not committed, but it
             # must be read again.
             self._put_back(self._subscription.poll(1, delay_seconds))
@@ -308,8 +309,3 @@ def _may_pass(error: SQLAlchemyError) -> bool:
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
     return not isinstance(error, DBAPIError) or isinstance(error, OperationalError | InterfaceError)
-
-
-def _short(error: SQLAlchemyError) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else error
-    return " ".join(str(cause).split())[:500]

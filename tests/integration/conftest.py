@@ -197,8 +197,8 @@ def agents() -> Iterator[AgentServer]:
 @pytest.fixture(scope="session")
 def running(stack: EmbeddedStack) -> Iterator[RunningSubject]:
     """API, two consumers and bridge. Tests may stop and kill processes, and leave as many running."""
-    # Short enough to make the tests of killed consumers short.
-    environment = {"KAFKA_SESSION_TIMEOUT_MS": "3000"}
+    # A killed consumer is soon noticed, and an agent that has just been registered is known to the bridge at once.
+    environment = {"KAFKA_SESSION_TIMEOUT_MS": "3000", "AGENT_REGISTRY_CACHE_MS": "0"}
     subject = Subject.load(ROOT / "subjects" / "reference.yaml")
     with subject.start(stack, counts={"consumer": 2}, environment=environment) as started:
         yield started

@@ -32,7 +32,7 @@ def step_updates(executor: Executor, run_id: str, count: int) -> list[tuple[str,
 def test_a_run_of_three_steps_completes_and_rest_rows_and_messages_agree(executor: Executor) -> None:
     """Each step gets exactly its resolved mapping, and every source tells the same story in the same order."""
     agent = executor.agent(always(Echo()))
-    last = executor.agent(always(Ok({"answer": 42})))
+    last = executor.agent(always(Ok({"answer": 42, "text": "done"})))
     run_id = executor.start(executor.chain(agent, agent, last), message="hello")
     run = executor.ended(run_id)
     assert run["status"] == "COMPLETED"
@@ -49,7 +49,7 @@ def test_a_run_of_three_steps_completes_and_rest_rows_and_messages_agree(executo
     assert steps[0]["input_data"] == {"message": "hello"}
     assert steps[1]["input_data"] == {"message": "hello", "before": steps[0]["output_data"]}
     assert steps[2]["input_data"] == {"message": "hello", "before": steps[1]["output_data"]}
-    assert steps[2]["output_data"] == {"answer": 42}
+    assert steps[2]["output_data"] == {"answer": 42, "text": "done"}
     told = executor.api.steps(run_id)
     assert [(step["step_id"], step["output_data"]) for step in told] == [
         (step["step_id"], step["output_data"]) for step in steps

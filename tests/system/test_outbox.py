@@ -111,7 +111,7 @@ def test_an_entry_is_removed_only_after_all_of_it_was_acknowledged(process: Call
     mine.outbox.settle()
     assert standing(mine) == [entry]
     assert mine.outbox.unsettled == 1
-    message, on_delivered = mine.kafka.waiting.pop(0)
+    _, on_delivered = mine.kafka.waiting.pop(0)
     on_delivered(None)
     mine.outbox.settle()
     assert (standing(mine), told) == ([entry], [])

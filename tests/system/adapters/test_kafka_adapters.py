@@ -1,0 +1,273 @@
+"""The adapters to Kafka, held to what the ports promise."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
+from system.ports import Message, PublishError, Received
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+DEADLINE_SECONDS = 20
+PARTITIONS = 3
+MOST_BYTES = 100_000
+
+
+def until(look: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"still not: {what}"
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def topic(stack: Any) -> str:
+    name = f"adapters-{uuid.uuid4().hex}"
+    ensure_topics(stack.kafka_brokers, [name], partitions=PARTITIONS, timeout_seconds=DEADLINE_SECONDS)
+    return name
+
+
+@pytest.fixture
+def publisher(stack: Any) -> KafkaPublisher:
+    return KafkaPublisher(stack.kafka_brokers, client_id="test", max_message_bytes=MOST_BYTES)
+
+
+@pytest.fixture
+def subscribe(stack: Any, topic: str) -> Iterator[Callable[..., KafkaSubscription]]:
+    opened: list[KafkaSubscription] = []
+
+    def open_one(group: str = "group", **more: Any) -> KafkaSubscription:
+        opened.append(
+            KafkaSubscription(
+                stack.kafka_brokers, group_id=f"{group}-{topic}", topics=[topic], client_id="test",
+                session_timeout_ms=6000, max_message_bytes=MOST_BYTES, **more,
+            )
+        )  # fmt: skip
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+def publish(publisher: KafkaPublisher, messages: Sequence[Message]) -> list[Exception | None]:
+    """What became of the messages, in the order in which it became known."""
+    told: list[Exception | None] = []
+    for message in messages:
+        publisher.publish(message, told.append)
+    assert publisher.flush(DEADLINE_SECONDS) == 0
+    return told
+
+
+def take(subscription: KafkaSubscription, count: int) -> list[Received]:
+    """So many messages, in however many polls."""
+    found: list[Received] = []
+    until(lambda: found.extend(subscription.poll(100, 0.1)) or len(found) >= count, f"{count} messages")
+    return found
+
+
+def test_messages_of_one_key_keep_their_order_and_everything_that_they_hold(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str
+) -> None:
+    sent = [
+        Message(topic, f"key {number % 5}".encode(), f"{number}".encode(), (("name", b"value"), ("name", b"\xff")))
+        for number in range(200)
+    ]
+    assert publish(publisher, sent) == [None] * 200
+    received = take(subscribe(), 200)
+    for key in {message.key for message in sent}:
+        assert [m.value for m in received if m.key == key] == [m.value for m in sent if m.key == key]
+    assert {m.headers for m in received} == {(("name", b"value"), ("name", b"\xff"))}
+    for partition in range(PARTITIONS):
+        offsets = [m.offset for m in received if m.partition == partition]
+        assert offsets == list(range(len(offsets)))
+
+
+def test_keys_land_where_other_clients_put_them(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str, stack: Any
+) -> None:
+    keys = [str(uuid.uuid4()).encode() for _ in range(40)]
+    publish(publisher, [Message(topic, key, b"ours") for key in keys])
+    other = KafkaProducer(bootstrap_servers=stack.kafka_brokers)
+    for key in keys:
+        other.send(topic, key=key, value=b"theirs")
+    other.flush()
+    other.close()
+    places: dict[bytes | None, set[int]] = {}
+    for message in take(subscribe(), 80):
+        places.setdefault(message.key, set()).add(message.partition)
+    assert len(places) == 40
+    assert all(len(partitions) == 1 for partitions in places.values())
+
+
+def test_a_message_that_is_too_large_is_refused_and_the_others_go(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str
+) -> None:
+    told: dict[int, Exception | None] = {}
+    for number, size in enumerate((10, 5 * MOST_BYTES, 10)):
+        publisher.publish(Message(topic, b"key", b"x" * size), lambda error, n=number: told.__setitem__(n, error))
+    assert publisher.flush(DEADLINE_SECONDS) == 0
+    assert isinstance(told[1], PublishError)
+    assert topic in str(told[1])
+    assert (told[0], told[2]) == (None, None)
+    assert [len(m.value or b"") for m in take(subscribe(), 2)] == [10, 10]
+
+
+def test_a_message_that_the_broker_finds_too_large_is_refused(stack: Any, topic: str) -> None:
+    generous = KafkaPublisher(stack.kafka_brokers, client_id="test", max_message_bytes=3_000_000)
+    (error,) = publish(generous, [Message(topic, b"key", b"x" * 2_500_000)])
+    assert isinstance(error, PublishError)
+
+
+def test_publishing_without_a_broker_returns_at_once_and_settles_nothing() -> None:
+    lonely = KafkaPublisher("127.0.0.1:1", client_id="test", max_message_bytes=MOST_BYTES)
+    told: list[Exception | None] = []
+    began = time.monotonic()
+    lonely.publish(Message("topic", b"key", b"value"), told.append)
+    assert time.monotonic() - began < 1
+    assert lonely.flush(0.1) == 1
+    assert told == []
+    lonely._producer.purge()
+    lonely.flush(5)
+
+
+def test_a_callback_runs_from_poll_only(publisher: KafkaPublisher, topic: str) -> None:
+    threads: list[int] = []
+    publisher.publish(Message(topic, b"key", b"value"), lambda _: threads.append(threading.get_ident()))
+    until(lambda: publisher.poll(0.05) or threads, "the callback")
+    assert threads == [threading.get_ident()]
+
+
+def committed(stack: Any, group: str, topic: str) -> list[int]:
+    consumer = KafkaConsumer(bootstrap_servers=stack.kafka_brokers, group_id=group, enable_auto_commit=False)
+    try:
+        return [consumer.committed(TopicPartition(topic, number)) or 0 for number in range(PARTITIONS)]
+    finally:
+        consumer.close()
+
+
+def test_only_what_is_done_is_committed_and_read_again_otherwise(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str, stack: Any
+) -> None:
+    publish(publisher, [Message(topic, b"one key", f"{number}".encode()) for number in range(10)])
+    first = subscribe()
+    received = take(first, 10)
+    partition = received[0].partition
+    first.done(topic, partition, received[3].offset + 1)
+    first.close()
+    assert committed(stack, f"group-{topic}", topic)[partition] == 4
+    assert [m.offset for m in take(subscribe(), 6)] == [4, 5, 6, 7, 8, 9]
+
+
+def test_done_is_committed_in_the_background_while_polling_goes_on(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str, stack: Any
+) -> None:
+    publish(publisher, [Message(topic, b"one key", b"x")])
+    subscription = subscribe()
+    (received,) = take(subscription, 1)
+    subscription.done(topic, received.partition, 1)
+    until(
+        lambda: subscription.poll(1, 0.05) or sum(committed(stack, f"group-{topic}", topic)) == 1, "the offset committed"
+    )
+
+
+def test_seek_gives_the_same_messages_again(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str
+) -> None:
+    publish(publisher, [Message(topic, b"one key", f"{number}".encode()) for number in range(5)])
+    subscription = subscribe()
+    received = take(subscription, 5)
+    subscription.seek(topic, received[0].partition, 2)
+    assert [m.value for m in take(subscription, 3)] == [b"2", b"3", b"4"]
+
+
+def test_seek_and_done_of_a_partition_that_is_not_ours_are_harmless(
+    subscribe: Callable[..., KafkaSubscription], topic: str
+) -> None:
+    subscription = subscribe()
+    subscription.seek(topic, 999, 0)
+    subscription.done(topic, 999, 7)
+    assert subscription.poll(1, 0.01) == ()
+
+
+def test_a_paused_subscription_gives_nothing_and_keeps_its_place(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str
+) -> None:
+    publish(publisher, [Message(topic, b"one key", b"before")])
+    subscription = subscribe()
+    take(subscription, 1)
+    subscription.pause()
+    publish(publisher, [Message(topic, b"one key", b"while")])
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        assert list(subscription.poll(10, 0.05)) == []
+    subscription.resume()
+    assert [m.value for m in take(subscription, 1)] == [b"while"]
+
+
+def test_a_pause_holds_through_rebalances_and_resume_ends_it_for_all_partitions(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str
+) -> None:
+    assigned: list[int] = []
+    paused = subscribe(on_assigned=lambda partitions: assigned.append(len(partitions)))
+    until(lambda: list(paused.poll(1, 0.05)) or assigned == [PARTITIONS], "all partitions assigned")
+    paused.pause()
+    # Another joins, which takes partitions, and leaves, which gives them back: both times they are assigned anew.
+    joined = subscribe()
+    until(lambda: list(joined.poll(1, 0.05)) + list(paused.poll(1, 0.05)) or len(assigned) == 2, "two members")
+    joined.close()
+    until(lambda: list(paused.poll(1, 0.05)) or assigned[-1] == PARTITIONS, "all partitions given back")
+    publish(publisher, [Message(topic, f"key {number}".encode(), b"x") for number in range(30)])
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        assert list(paused.poll(10, 0.05)) == []
+    paused.resume()
+    assert len(take(paused, 30)) == 30
+
+
+def test_a_closed_subscription_leaves_its_partitions_to_the_next_at_once(
+    publisher: KafkaPublisher, subscribe: Callable[..., KafkaSubscription], topic: str
+) -> None:
+    publish(publisher, [Message(topic, b"one key", b"x")])
+    first = subscribe()
+    take(first, 1)
+    first.close()
+    began = time.monotonic()
+    take(subscribe(), 1)
+    # The session would end after 6 s.
+    assert time.monotonic() - began < 5
+
+
+def test_topics_that_are_there_are_left_as_they_are_also_by_several_at_once(stack: Any) -> None:
+    names = [f"ensure-{uuid.uuid4().hex}" for _ in range(3)]
+    failures: list[BaseException] = []
+
+    def ensure(partitions: int) -> None:
+        try:
+            ensure_topics(stack.kafka_brokers, names, partitions=partitions, timeout_seconds=DEADLINE_SECONDS)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=ensure, args=(2,)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE_SECONDS)
+    ensure(5)
+    assert failures == []
+    consumer = KafkaConsumer(bootstrap_servers=stack.kafka_brokers)
+    try:
+        assert [len(consumer.partitions_for_topic(name) or ()) for name in names] == [2, 2, 2]
+    finally:
+        consumer.close()
