@@ -40,6 +40,7 @@ TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 RULE = "=" * 60
 
 ANSWER_SECONDS = 30.0
+CONNECT_TIMEOUT_MS = 8_000
 TOPICS_SECONDS = 15.0
 # Fast enough to see a run that is RUNNING for some milliseconds, for as long as a run of one step should take.
 POLL_SECONDS, FAST_POLL_SECONDS, FAST_FOR_SECONDS = 0.1, 0.01, 3.0
@@ -99,13 +100,14 @@ class Kafka:
     """The topics, read from now on and without a group."""
 
     def __init__(self, brokers: str) -> None:
-        self._servers = brokers.split(",")
+        common: dict[str, Any] = {"bootstrap_servers": brokers.split(",")}
+        # Version 2 of kafka-python names it otherwise.
+        is_named = "bootstrap_timeout_ms" in KafkaConsumer.DEFAULT_CONFIG
+        common["bootstrap_timeout_ms" if is_named else "api_version_auto_timeout_ms"] = CONNECT_TIMEOUT_MS
         try:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=self._servers, group_id=None, enable_auto_commit=False, request_timeout_ms=15_000
-            )
-            self._producer = KafkaProducer(bootstrap_servers=self._servers, acks="all", request_timeout_ms=15_000)
-            self._admin = KafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=15_000)
+            self._consumer = KafkaConsumer(group_id=None, enable_auto_commit=False, **common)
+            self._producer = KafkaProducer(acks="all", **common)
+            self._admin = KafkaAdminClient(**common)
             self._read_from_now_on()
         except KafkaError as error:
             raise Failed(

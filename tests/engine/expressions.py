@@ -69,7 +69,8 @@ def _follow(value: Json, path: str) -> Json:
 def holds(text: str, scope: Scope) -> bool:
     """Whether a condition is true; false when it cannot be evaluated (CND-08)."""
     tokens = re.findall(
-        r"""\s*(\$\{[^{}]*\}|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[<>=!]=|[<>()\[\],]|\w+)""",
+        # A reference, a number, a string, an operator, a word.
+        r"""\s*(\$\{[^{}]*\}|\$\.[^\s()\[\],=<>!]+|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[<>=!]=|[<>()\[\],]|\w+)""",
         text,
     )
     assert "".join(tokens).replace(" ", "") == re.sub(r"\s", "", text), f"tokens are missing in {tokens}"

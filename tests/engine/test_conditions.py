@@ -37,7 +37,7 @@ class _Scope:
 
 
 def holds(text: str) -> bool:
-    text = re.sub(r"@(\w+)", r"${workflow.input.\1}", text)
+    text = re.sub(r"@(\w+(?:\[\d+\])?(?:\.\w+)?)", r"${workflow.input.\1}", text)
     return parse_condition(text, ("s", "gone")).holds(_Scope())
 
 

@@ -119,7 +119,9 @@ def nodes(plan: dict[str, Any], *, within_limit: bool) -> Iterator[dict[str, Any
     if kind == "Seq Scan" or (by_index and "Index Cond" not in plan and not within_limit):
         yield plan
     for part in plan.get("Plans", ()):
-        yield from nodes(part, within_limit=within_limit or kind == "Limit")
+        # Whatever sorts or collects needs all of what is below it, limit or not.
+        passes_on = kind not in ("Sort", "Incremental Sort", "Aggregate", "Hash", "Materialize")
+        yield from nodes(part, within_limit=kind == "Limit" or (within_limit and passes_on))
 
 
 @pytest.fixture

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import OperationalError
 
 if TYPE_CHECKING:
     from tests.system.consumer.conftest import Bench
@@ -163,3 +167,72 @@ def test_a_cancellation_that_races_the_last_result_at_another_member_has_one_win
     assert (row["cancelled_at"] is None) is (expected == "COMPLETED")
     ends = [update for member in (first, second) for update in member.updates(run_id) if update[0] == run_id]
     assert ends == [(run_id, "RUNNING"), (run_id, expected)]
+
+
+def test_a_request_and_its_cancellation_that_race_at_two_members_end_cancelled(
+    bench: Bench, say: SimpleNamespace
+) -> None:
+    first, second = bench.member(), bench.member()
+    for _ in range(30):
+        run_id = say.new_run_id()
+        start = threading.Barrier(2)
+        moves = [
+            (first, (say.REQUESTS, say.request(run_id))),
+            (second, (say.CANCELLATIONS, say.cancellation(run_id))),
+        ]
+
+        def move(member: Any, message: Any, start: threading.Barrier = start) -> None:
+            start.wait(10)
+            member.take(message)
+
+        threads = [threading.Thread(target=move, args=each) for each in moves]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        row = bench.rows.run(run_id)
+        assert (row["status"], row["cancelled_by"]) == ("CANCELLED", "ada")
+        assert {status for _, status in bench.rows.steps(run_id)} <= {"CANCELLED"}
+    assert bench.rows.execute("SELECT * FROM early_cancellations") == []
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_connection_lost_at_the_commit_of_a_batch_loses_and_doubles_nothing(
+    bench: Bench, say: SimpleNamespace, moment: str
+) -> None:
+    member = bench.member()
+    run_id = say.new_run_id()
+    member.take((say.REQUESTS, say.request(run_id, say.plan("a", "b"))))
+
+    def terminate(connection: Any) -> None:
+        raw = connection.connection.dbapi_connection
+        pid = raw.info.backend_pid
+        if moment == "after":
+            raw.commit()
+        bench.rows.execute("SELECT pg_terminate_backend(:pid)", pid=pid)
+        # What the driver says of it: it cannot know whether the commit took.
+        connection.invalidate()
+        raise OperationalError("COMMIT", {}, psycopg2.OperationalError("server closed the connection"))
+
+    listening = threading.Event()
+
+    def once(connection: Any) -> None:
+        if not listening.is_set() and connection.execute(text("SELECT 1")).scalar_one():
+            listening.set()
+            terminate(connection)
+
+    event.listen(member.engine, "commit", once)
+    member.take((say.RESULTS, say.result(member.tasks(run_id)[0])))
+    assert listening.is_set()
+    # What the old owner number owed, if the commit took, is swept like that of a dead process.
+    say.until(lambda: member.turn() or len(member.tasks(run_id)) >= 2, "the task of step b")
+    member.take((say.RESULTS, say.result(member.tasks(run_id)[-1])))
+    say.until(lambda: member.turn() or bench.rows.owed() == 0, "the outbox empty")
+    assert bench.rows.status(run_id) == "COMPLETED"
+    assert [task["agent_name"] for task in member.tasks(run_id)] == ["echo", "echo"]
+    assert member.updates(run_id) == [
+        (run_id, "RUNNING"), ("a", "RUNNING"), ("a", "COMPLETED"), ("b", "RUNNING"), ("b", "COMPLETED"),
+        (run_id, "COMPLETED"),
+    ]  # fmt: skip
+    assert member.letters(say.RESULTS) == []
+    assert member.subscription.committed[say.RESULTS, 0] == 2

@@ -1,0 +1,85 @@
+"""A scenario in memory: what its file says, with includes merged, one variant chosen and parameters filled in.
+
+Draws and bound values are still open: they are filled in while it runs (see `harness.scenario.templates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+Mode = Literal["eventually", "finally", "always", "never"]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands in a file; line and column from 1."""
+
+    path: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A scripted agent: `script` holds its entries as in the file (docs/harness.md), `per` what an entry counts."""
+
+    name: str
+    script: tuple[Mapping[str, Any], ...]
+    per: Literal["agent", "task"] = "agent"
+    timeout_ms: int | None = None
+    retry_config: Mapping[str, Any] | None = None
+    auth: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One entry of the timeline: `when` (a condition, or None), then `word` with its arguments in the long form."""
+
+    word: str
+    arguments: Mapping[str, Any]
+    when: Mapping[str, Any] | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One entry of `expect`; `what` is a condition as in the file."""
+
+    mode: Mode
+    what: Mapping[str, Any]
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a subject must claim for the scenario to say anything about it."""
+
+    roles: frozenset[str]
+    step_types: frozenset[str]
+    extensions: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One scenario. `id` is `<area>/<name>` or `<area>/<name>[<variant>]`; workflows are definitions without a name."""
+
+    id: str
+    path: Path
+    guarantee: str
+    clauses: tuple[str, ...]
+    needs: Needs
+    alone: bool
+    deadline_seconds: float
+    workflows: Mapping[str, Mapping[str, Any]]
+    agents: Mapping[str, Agent]
+    timeline: tuple[Act, ...]
+    expectations: tuple[Expectation, ...]
+    draws: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    examples: int = 1
+    parameters: Mapping[str, Any] = field(default_factory=dict)
