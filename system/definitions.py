@@ -65,7 +65,7 @@ def schema_problems(data: object, schema_name: str) -> list[Problem]:
 
 
 def _problem(error: ValidationError) -> Problem:
-    deepest = best_match([error]) or error
+    deepest = error if _is_branchless(error) else best_match([error]) or error
     where = list(deepest.absolute_path)
     pointer = "".join(f"/{escape_pointer(str(part))}" for part in where)
     # A pointer escapes an id; the message holds it as it is written.
@@ -74,11 +74,16 @@ def _problem(error: ValidationError) -> Problem:
 
 
 def _worded(error: ValidationError) -> str:
-    if error.validator == "anyOf" and "if_true_step" in str(error.validator_value):
+    if _is_branchless(error):
         return "a conditional names an if_true_step, an if_false_step, or both; found neither"
     if "propertyNames" in error.schema_path:
         return f"a name here has 1 to 200 characters, found {len(str(error.instance))}"
     return error.message
+
+
+def _is_branchless(error: ValidationError) -> bool:
+    """Whether this is the schema's word for a conditional without either branch."""
+    return error.validator == "anyOf" and "if_true_step" in str(error.validator_value)
 
 
 def _short(message: str) -> str:

@@ -18,6 +18,7 @@ _MODULES = {
     "show": "harness.cli.runs",
     "cancel": "harness.cli.runs",
     "retry": "harness.cli.runs",
+    "trial": "harness.cli.trial",
 }
 """Command → the module that has it, as an attribute of the command's name."""
 

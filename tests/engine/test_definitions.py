@@ -438,9 +438,13 @@ def test_steps_that_contain_each_other_are_refused() -> None:
             "id": one, "type": "conditional", "condition": {"expression": "1"}, "if_true_step": other,
         }  # fmt: skip
     assert problems_of(definition) == [Problem("/steps/p", "step 'p' can never run: only a cycle of steps leads to it")]
-    definition["steps"]["r1"]["type"] = "conditional"
-    definition["steps"]["r1"].update(condition={"expression": "1"}, if_true_step="fork")
-    assert [problem.pointer for problem in problems_of(definition)] == ["/steps/r1/if_true_step"] or problems_of(definition)
+    definition = sound()
+    definition["steps"]["r1"].update(type="conditional", condition={"expression": "1"}, if_true_step="fork")
+    assert problems_of(definition)[0] == Problem(
+        "/steps/each/next_step",
+        "step 'fork' is named here, and runs already as part of 'r1'",
+        "a step has one place: give a copy of it an id of its own",
+    )
 
 
 def test_a_definition_full_of_mistakes_is_refused_in_time_with_fifty_of_them() -> None:

@@ -92,6 +92,7 @@ def test_a_run_outlives_the_death_of_the_bridge_that_calls_its_agent(executor: E
     called(executor, held)
     (bridge,) = executor.running.role("bridge")
     bridge.kill()
+    executor.agents.wait_for(lambda calls: any(call.agent == held and call.ending for call in calls), 20)
     executor.agents.release(held)
     bridge.start(wait=False)
     assert executor.ended(run_id)["status"] == "COMPLETED"
