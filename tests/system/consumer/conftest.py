@@ -276,6 +276,15 @@ class Bench:
         self._members.append(made)
         return made
 
+    @contextmanager
+    def temporary_member(self) -> Iterator[Member]:
+        """A member that dies at the end of the block, for tests that need many one after another."""
+        member = Member(self.rows.url)
+        try:
+            yield member
+        finally:
+            member.die()
+
     def close(self) -> None:
         for member in self._members:
             member.die()

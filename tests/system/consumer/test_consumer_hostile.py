@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 if TYPE_CHECKING:
-    from tests.system.consumer.conftest import Bench
+    from tests.system.consumer.conftest import Bench, Member
 
 # Surrogates and U+0000 included; numbers beyond every type; NaN and infinities, which are no JSON.
 TEXTS = st.text(st.characters(exclude_categories=()), max_size=8)
@@ -63,7 +63,11 @@ def spoiled(draw: st.DrawFn, sound: dict[str, Any]) -> bytes:
 )
 @given(data=st.data())
 def test_no_message_stops_the_loop_or_what_is_behind_it(bench: Bench, say: SimpleNamespace, data: st.DataObject) -> None:
-    member = bench.member()
+    with bench.temporary_member() as member:
+        take_spoiled(bench, say, member, data)
+
+
+def take_spoiled(bench: Bench, say: SimpleNamespace, member: Member, data: st.DataObject) -> None:
     running, behind = say.new_run_id(), say.new_run_id()
     member.take((say.REQUESTS, say.request(running, say.forked(60))))
     task = member.tasks(running)[0]
@@ -85,4 +89,3 @@ def test_no_message_stops_the_loop_or_what_is_behind_it(bench: Bench, say: Simpl
     for row in bench.rows.execute("SELECT status, error_message FROM workflow_runs"):
         assert (row["error_message"] is not None) == (row["status"] == "FAILED")
         assert "could not go on" not in (row["error_message"] or "")
-    member.die()
