@@ -39,7 +39,7 @@ def create_environment(target: Path) -> None:
 
 
 def main() -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - said in words, where an older Python would fail on syntax
         sys.exit(f"Python 3.11 or newer is needed; this is {sys.version.split()[0]}. Try python3.11, 3.12 or 3.13.")
     mark = ENVIRONMENT / "requirements"
     python = ENVIRONMENT / "bin" / "python"

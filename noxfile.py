@@ -14,6 +14,8 @@ nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
 LOCK = ROOT / "requirements.lock"
+# What only the benchmark needs: the peers themselves, and what draws and samples.
+PEERS = ["dbos>=3.4,<4", "urllib3>=2.2,<3", "matplotlib>=3.9,<4", "py-spy>=0.4,<0.5"]
 
 
 def install(session: nox.Session) -> None:
@@ -36,7 +38,9 @@ def tests(session: nox.Session) -> None:
     """Linters, types, the walls between the parts, and all tests but the integration suite."""
     install(session)
     check(session)
-    session.run("pytest", *(session.posargs or ["tests", "--ignore=tests/integration", "-n", "2", "--dist", "loadgroup"]))
+    session.run(
+        "pytest", *(session.posargs or ["tests", "--ignore=tests/integration", "-n", "2", "--dist", "loadgroup"])
+    )
 
 
 @nox.session
@@ -58,6 +62,18 @@ def integration(session: nox.Session) -> None:
     """The main job: the embedded stack, the reference on it as separate processes, and the black-box suite."""
     install(session)
     session.run("pytest", "tests/integration", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The reference side by side with its peers: `nox -s bench -- --runs 500 --repetitions 3 --only backlog`."""
+    install(session)
+    mark = Path(session.virtualenv.location) / "installed-peers"
+    wanted = " ".join(PEERS)
+    if not mark.exists() or mark.read_text() != wanted:
+        session.install("--quiet", *PEERS)
+        mark.write_text(wanted)
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session

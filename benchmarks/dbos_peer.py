@@ -88,16 +88,15 @@ class Dbos:
             worker.wait(_END_SECONDS)
         finally:
             worker.kill()
-            worker.wait()
+            with worker:
+                worker.wait()
             place.stack.warden.release(worker.pid)
 
 
 class DbosEntrant:
     """The running worker. The client that enqueues is in the benchmark's own process."""
 
-    def __init__(
-        self, database_url: str, workload: Workload, worker: subprocess.Popen[str], watch: RowWatch
-    ) -> None:
+    def __init__(self, database_url: str, workload: Workload, worker: subprocess.Popen[str], watch: RowWatch) -> None:
         self._database_url = database_url
         self._workload = workload
         self._worker = worker
@@ -191,7 +190,9 @@ def _create_database(server_url: str) -> str:
     return f"{server_url.rpartition('/')[0]}/{name}"
 
 
-def _line(stream: IO[str], worker: subprocess.Popen[str], beginning: str, timeout_seconds: float = _START_SECONDS) -> str:
+def _line(
+    stream: IO[str], worker: subprocess.Popen[str], beginning: str, timeout_seconds: float = _START_SECONDS
+) -> str:
     """The worker's next line. Ends a worker that is silent for too long; raises RuntimeError for anything unexpected."""
     watchdog = threading.Timer(timeout_seconds, worker.kill)
     watchdog.start()

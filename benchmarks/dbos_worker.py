@@ -16,6 +16,8 @@ import orjson
 import urllib3
 from dbos import DBOS
 
+from benchmarks.agent_requests import request_body
+
 WORKFLOW = "bench_sequence"
 QUEUE = "bench"
 _HEADERS = {"Content-Type": "application/json"}
@@ -58,13 +60,6 @@ def launch(settings: Mapping[str, Any]) -> Callable[[dict[str, Any]], dict[str, 
         polling_interval_sec=settings["polling_interval_seconds"],
     )
     return sequence
-
-
-def request_body(task_id: str, given: Mapping[str, Any]) -> bytes:
-    """The same JSON-RPC request as the reference's bridge sends."""
-    part = {"kind": "text", "text": orjson.dumps(given).decode()}
-    message = {"role": "user", "messageId": task_id, "parts": [part]}
-    return orjson.dumps({"jsonrpc": "2.0", "id": task_id, "method": "message/send", "params": {"message": message}})
 
 
 def direct(sequence: Callable[[dict[str, Any]], dict[str, Any]], inputs: list[dict[str, Any]]) -> list[float]:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
@@ -65,12 +65,23 @@ class Document:
 
     def mistakes_by(self, schema: Mapping[str, Any]) -> list[Mistake]:
         """Every way in which the data break the schema."""
-        found: list[Mistake] = []
-        for error in Draft202012Validator(schema).iter_errors(self.data):
-            found += [self.mistake(place, message, at_key=at_key) for place, message, at_key in _told(error)]
-            if len(found) >= _MOST_MISTAKES:
-                break
-        return sorted(set(found))
+        return mistakes_by(self.data, schema, self.mistake)
+
+
+class TellsPlaces(Protocol):
+    """Makes a mistake of a place in data and a message; see `Document.mistake`."""
+
+    def __call__(self, place: Sequence[str | int], message: str, *, at_key: bool = False) -> Mistake: ...
+
+
+def mistakes_by(data: Any, schema: Mapping[str, Any], mistake: TellsPlaces) -> list[Mistake]:
+    """Every way in which data break a schema, for data that were put together from several documents."""
+    found: list[Mistake] = []
+    for error in Draft202012Validator(schema).iter_errors(data):
+        found += [mistake(place, message, at_key=at_key) for place, message, at_key in _told(error)]
+        if len(found) >= _MOST_MISTAKES:
+            break
+    return sorted(set(found))
 
 
 def read_document(path: Path) -> Document:
@@ -89,10 +100,10 @@ def read_document(path: Path) -> Document:
     keys: dict[Place, tuple[int, int]] = {}
     values: dict[Place, tuple[int, int]] = {}
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = _yaml().compose(text)
         if root is not None:
             _note(root, path, keys, values)
-        data = YAML(typ="safe", pure=True).load(text)
+        data = _yaml().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
@@ -107,6 +118,14 @@ def did_you_mean(found: object, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the nearest of the known words, or nothing when none is near."""
     near = difflib.get_close_matches(str(found), list(known), n=1, cutoff=0.5)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _yaml() -> YAML:
+    """A loader that knows the types of JSON alone: what looks like a date is a text, as the person wrote it."""
+    yaml = YAML(typ="safe", pure=True)
+    for resolvers in yaml.resolver.versioned_resolver.values():
+        resolvers[:] = [(tag, pattern) for tag, pattern in resolvers if not str(tag).endswith(":timestamp")]
+    return yaml
 
 
 def _note(root: Node, path: Path, keys: dict[Place, tuple[int, int]], values: dict[Place, tuple[int, int]]) -> None:
@@ -138,15 +157,44 @@ def _told(error: ValidationError) -> Iterator[tuple[Place, str, bool]]:
     elif rule == "propertyNames" or "propertyNames" in error.absolute_schema_path:
         yield (*place, str(error.instance)), f"'{error.instance}' is no name that can stand here", True
     elif rule in ("oneOf", "anyOf") and all("required" in branch for branch in _wanted(error)):
-        names = [name for branch in _wanted(error) for name in branch["required"]]
-        present = [name for name in names if name in _found(error)]
-        found = f"found {_listed(present)}" if present else "found none"
-        yield place, f"exactly one of {_listed(names)} must be given; {found}", False
+        yield from _told_of_choice(error, place)
     elif rule in ("oneOf", "anyOf") and error.context:
-        best = max(error.context, key=lambda part: len(part.absolute_path))
-        yield from _told(best)
+        for part in _nearest_branch(error):
+            yield from _told(part)
     else:
         yield place, _RULES.get(rule, _plainly)(error), False
+
+
+def _told_of_choice(error: ValidationError, place: Place) -> Iterator[tuple[Place, str, bool]]:
+    """Which of some keys must be given."""
+    names = [name for branch in _wanted(error) for name in branch["required"]]
+    if not isinstance(error.instance, dict):
+        yield place, f"expected a mapping with one of {_listed(names)}, found {_shown(error.instance)}", False
+        return
+    present = [name for name in names if name in error.instance]
+    known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+    if not present and any(name not in known for name in error.instance) and known:
+        return  # The unknown key is told on its own, and is what was meant to be one of these.
+    nearest = next((told for name in error.instance if (told := did_you_mean(name, names))), "") if not present else ""
+    found = f"found {_listed(present)}" if present else f"found none{nearest}"
+    which = "exactly" if error.validator == "oneOf" else "at least"
+    yield place, f"{which} one of {_listed(names)} must be given; {found}", False
+
+
+def _nearest_branch(error: ValidationError) -> list[ValidationError]:
+    """The errors of the alternative that was most likely meant: of the same type, and broken deepest; else the first."""
+    branches: dict[int, list[ValidationError]] = {}
+    for part in error.context:
+        branches.setdefault(int(part.schema_path[0]), []).append(part)
+    if isinstance(error.instance, (dict, list)):
+        alike = [parts for parts in branches.values() if not any(_other_kind(part) for part in parts)]
+        if alike:
+            return max(alike, key=lambda parts: max(len(part.absolute_path) for part in parts))
+    return branches[min(branches)]
+
+
+def _other_kind(error: ValidationError) -> bool:
+    return not error.relative_path and error.validator in ("type", "enum", "const", "pattern")
 
 
 def _told_of_keys(error: ValidationError, place: Place) -> Iterator[tuple[Place, str, bool]]:

@@ -33,7 +33,9 @@ def command(read_settings: Callable[[], Settings]) -> click.Group:
         """Look at messages that were set aside, and send them to their topic again."""
 
     topic = click.option(
-        "--topic", required=True, help=f"The topic that the messages were meant for; their letters are on TOPIC{SUFFIX}."
+        "--topic",
+        required=True,
+        help=f"The topic that the messages were meant for; their letters are on TOPIC{SUFFIX}.",
     )
     limit = click.option("--limit", type=click.IntRange(1), default=1000, show_default=True, help="At most so many.")
 
@@ -118,9 +120,7 @@ def _until(consumer: Consumer, end: int) -> Iterator[KafkaMessage]:
         yield message
 
 
-def _replay(
-    settings: Settings, topic: str, letters: Iterator[KafkaMessage], consumer: Consumer, limit: int
-) -> None:
+def _replay(settings: Settings, topic: str, letters: Iterator[KafkaMessage], consumer: Consumer, limit: int) -> None:
     publisher = KafkaPublisher(
         settings.kafka_brokers, client_id=GROUP, max_message_bytes=settings.kafka_max_message_bytes
     )

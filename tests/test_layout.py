@@ -36,7 +36,9 @@ def environment_reads(tree: ast.AST) -> Iterator[int]:
         if isinstance(node, ast.Import):
             names.update(alias.asname for alias in node.names if alias.name == "os" and alias.asname)
         elif isinstance(node, ast.ImportFrom) and node.module == "os":
-            yield from (node.lineno for alias in node.names if alias.name in ("environ", "environb", "getenv", "getenvb"))
+            yield from (
+                node.lineno for alias in node.names if alias.name in ("environ", "environb", "getenv", "getenvb")
+            )
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.Attribute)
@@ -58,7 +60,12 @@ def forbidden_names(path: Path, tree: ast.AST) -> Iterator[str]:
 
 @pytest.mark.parametrize(
     "source",
-    ["import os\nos.environ['X']", "import os as o\no.getenv('X')", "from os import environ", "from os import getenv as g"],
+    [
+        "import os\nos.environ['X']",
+        "import os as o\no.getenv('X')",
+        "from os import environ",
+        "from os import getenv as g",
+    ],
 )
 def test_a_read_of_the_environment_would_be_found(source: str) -> None:
     assert list(environment_reads(ast.parse(source))) != []

@@ -18,7 +18,7 @@ from harness.agents.script import (
     Steps,
     always,
 )
-from harness.agents.server import AgentServer
+from harness.agents.server import AgentServer, CallListener
 
 __all__ = [
     "SAMPLES",
@@ -26,6 +26,7 @@ __all__ = [
     "AgentServer",
     "Body",
     "Call",
+    "CallListener",
     "Echo",
     "Fail",
     "Hang",

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from aiohttp import web
 
@@ -36,6 +36,16 @@ log = logging.getLogger(__name__)
 _PREFIX = "/agents/"
 _JSON = {"Content-Type": "application/json"}
 _START_SECONDS = 10.0
+
+
+class CallListener(Protocol):
+    """Hears of every call as it happens, in the server's own thread: it must be quick."""
+
+    def begun(self, call: Call) -> None:
+        """A call has arrived; nothing is answered before this returns."""
+
+    def ends(self, call: Call, ending: Ending, status: int | None, body: bytes | None) -> None:
+        """The call is about to be answered or reset, or its caller has left; `body` is what it is answered with."""
 
 
 class AgentServer:
@@ -66,6 +76,7 @@ class AgentServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event | None = None
+        self._listener: CallListener | None = None
 
     @property
     def port(self) -> int:
@@ -79,6 +90,14 @@ class AgentServer:
     def play(self, agent: str, script: Script) -> None:
         """From the next call on, the agent follows this script."""
         self._scripts[agent] = script
+
+    def forget(self, agent: str) -> None:
+        """Answer 404 in the agent's place from now on."""
+        self._scripts.pop(agent, None)
+
+    def listen(self, listener: CallListener) -> None:
+        """Tell this listener of every call from now on."""
+        self._listener = listener
 
     def ledger(self, agent: str | None = None) -> list[Call]:
         """The calls so far, in the order in which they began; of one agent or of all."""
@@ -200,20 +219,37 @@ class AgentServer:
             )
 
         call = self._ledger.begin(agent, task_id, make)
+        if self._listener is not None:
+            self._listener.begun(call)
+        return await self._answer(request, call)
+
+    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
         ending: Ending = "caller left"
         status = None
+        is_told = False
+
+        def tell(ending: Ending, status: int | None, body: bytes | None) -> None:
+            # Before the answer leaves: what the caller does with it must not be heard of first.
+            nonlocal is_told
+            if self._listener is not None and not is_told:
+                is_told = True
+                self._listener.ends(call, ending, status, body)
+
         try:
             response = await self._act(call, call.action)
             if response is None:
                 ending = "reset"
+                tell(ending, None, None)
                 _reset(request.transport)
                 return web.Response(status=500)
+            tell("answered", response.status, response.body if isinstance(response.body, bytes) else None)
             await response.prepare(request)
             await response.write_eof()
             ending, status = "answered", response.status
             return response
         finally:
             self._ledger.end(call, ending, status)
+            tell(ending, status, None)
 
     async def _act(self, call: Call, action: Action) -> web.Response | None:
         """The response that an action leads to; None resets the connection."""

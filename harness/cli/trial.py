@@ -38,13 +38,18 @@ def trial() -> None:
 @click.argument("victim", type=click.Choice(get_args(kills.Victim)))
 @click.option("--runs", default=2000, show_default=True, help="Runs to execute.")
 @click.option("--rate", default=100.0, show_default=True, help="Runs submitted per second.")
-@click.option("--interval", default=2.0, show_default=True, help="Seconds between two kills.")
+@click.option(
+    "--interval",
+    type=float,
+    help="Seconds from a part being up again to its next kill.  [default: 2; of the broker 8, since clients find it anew]",
+)
+@click.option("--kills", "most_kills", default=1000, show_default=True, help="Kills at most; then it is left in peace.")
 @click.option("--consumers", default=3, show_default=True, help="Execution consumers.")
 @click.option("--bridges", default=1, show_default=True, help="Bridges.")
 @_SUBJECT
 @_JSON
 def kills_command(
-    victim: kills.Victim, runs: int, rate: float, interval: float, consumers: int, bridges: int,
+    victim: kills.Victim, runs: int, rate: float, interval: float | None, most_kills: int, consumers: int, bridges: int,
     subject_file: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Kill VICTIM (SIGKILL) and start it again, over and over, under a steady load of three-step runs."""
@@ -54,8 +59,9 @@ def kills_command(
         runs=runs,
         consumers=consumers,
         bridges=bridges,
-        interval_seconds=interval,
+        interval_seconds=(8.0 if victim == "broker" else 2.0) if interval is None else interval,
         rate_per_second=rate,
+        most_kills=most_kills,
         say=_say,
     )
     _conclude(f"kills: {victim}", verdict, verdict.faults, as_json)

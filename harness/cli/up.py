@@ -19,6 +19,7 @@ from harness.cli.upkeep import GivenUp, Upkeep
 from harness.client import ApiClient, ApiError
 from harness.document import MistakesFound
 from harness.stack import EmbeddedStack, StackError, progress_to
+from harness.stack.ports import HeldPort
 from harness.subject import RoleName, RunningSubject, Subject, SubjectError
 from harness.subject.description import SUBJECTS_DIRECTORY
 
@@ -68,6 +69,9 @@ def up(
     counts: Mapping[RoleName, int] = {} if consumers is None else {"consumer": consumers}
     try:
         subject = Subject.load(_subject_file(subject_path))
+        if "api" in subject.roles:
+            # Told now, and not after everything else has been started.
+            HeldPort("the API (--api-port)", api_port).close()
         with _until_told(), contextlib.ExitStack() as parts:
             stack = EmbeddedStack(data_directory, postgres_port, kafka_port, progress_to(sys.stderr))
             parts.enter_context(stack)

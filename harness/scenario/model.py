@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Mode = Literal["eventually", "finally", "always", "never"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,11 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A scripted agent: `script` holds its entries as in the file (docs/harness.md), `per` what an entry counts."""
+    """A scripted agent: `script` holds its entries as in the file (docs/harness.md), `per` what an entry counts.
+
+    `registered` is false for one of which the subject is to have no record; `status` and `url` (None: the scripted agent's
+    own) are those of its record.
+    """
 
     name: str
     script: tuple[Mapping[str, Any], ...]
@@ -35,11 +40,18 @@ class Agent:
     timeout_ms: int | None = None
     retry_config: Mapping[str, Any] | None = None
     auth: Mapping[str, Any] | None = None
+    registered: bool = True
+    status: Literal["active", "inactive"] = "active"
+    url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One entry of the timeline: `when` (a condition, or None), then `word` with its arguments in the long form."""
+    """One entry of the timeline: `when` (a condition, or None), then `word` with its arguments in the long form.
+
+    Defaults are filled in where docs/scenario-format.md gives them. The arguments of `wait` are its condition; those of
+    `all` are `{"acts": (Act, ...)}`.
+    """
 
     word: str
     arguments: Mapping[str, Any]

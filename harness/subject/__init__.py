@@ -8,6 +8,7 @@ Nothing here knows in which language the subject is written.
 """
 
 from harness.document import Document, Mistake, MistakesFound, read_document
+from harness.subject.binding import RUN_COLUMNS, STEP_COLUMNS, TOPICS, Binding
 from harness.subject.description import (
     ROLES,
     STEP_TYPES,
@@ -15,6 +16,7 @@ from harness.subject.description import (
     Description,
     HttpReady,
     KafkaGroupReady,
+    KnownFailure,
     LogReady,
     Ready,
     RoleDescription,
@@ -27,12 +29,17 @@ from harness.subject.subject import Subject
 
 __all__ = [
     "ROLES",
+    "RUN_COLUMNS",
+    "STEP_COLUMNS",
     "STEP_TYPES",
+    "TOPICS",
+    "Binding",
     "Command",
     "Description",
     "Document",
     "HttpReady",
     "KafkaGroupReady",
+    "KnownFailure",
     "LogReady",
     "Mistake",
     "MistakesFound",

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
 from harness.document import Document, Mistake, MistakesFound, did_you_mean, read_document
+from harness.subject.binding import Binding
 from harness.subject.placeholders import is_known, spelled, used
 
 RoleName = Literal["api", "consumer", "bridge"]
@@ -75,6 +76,14 @@ class RoleDescription:
 
 
 @dataclass(frozen=True)
+class KnownFailure:
+    """Scenarios, by id or pattern, that the subject is known to fail, and why."""
+
+    scenario: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Description:
     """All that a subject file says."""
 
@@ -88,6 +97,14 @@ class Description:
     roles: Mapping[RoleName, RoleDescription]
     step_types: frozenset[str] = field(default_factory=lambda: frozenset(STEP_TYPES))
     extensions: frozenset[str] = frozenset()
+    binding: Binding = field(default_factory=Binding)
+    known_failures: tuple[KnownFailure, ...] = ()
+
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """Role → its consumer group, for the roles whose group is known."""
+        told = {name: of.ready.group for name, of in self.roles.items() if isinstance(of.ready, KafkaGroupReady)}
+        return {**told, **self.binding.groups}
 
 
 @cache
@@ -118,6 +135,8 @@ def read_description(path: Path) -> Description:
         roles=MappingProxyType({name: _role(name, data["roles"][name]) for name in ROLES if name in data["roles"]}),
         step_types=frozenset(supports.get("step_types", STEP_TYPES)),
         extensions=frozenset(supports.get("extensions", ())),
+        binding=Binding.read(data.get("binding", {})),
+        known_failures=tuple(KnownFailure(**entry) for entry in data.get("known_failures", ())),
     )
 
 
@@ -164,7 +183,8 @@ def _further_mistakes(document: Document) -> Iterator[Mistake]:
     for role, description in roles.items():
         if role != "api" and "url" in description:
             yield document.mistake(("roles", role, "url"), "only the role 'api' has a URL", at_key=True)
-    for place, text in _texts(document.data, ()):
+    started = {key: value for key, value in document.data.items() if key not in ("binding", "known_failures")}
+    for place, text in _texts(started, ()):
         for name, word in used(text):
             written = f"{{{name}}}" if word is None else f"{{{name}:{word}}}"
             if not is_known(name, word):

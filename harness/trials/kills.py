@@ -51,6 +51,7 @@ def run(
     bridges: int = 1,
     interval_seconds: float = 2.0,
     rate_per_second: float = 100.0,
+    most_kills: int = 1000,
     say: Callable[[str], None] = print,
 ) -> Verdict:
     """Run the trial on a stack of its own."""
@@ -61,7 +62,7 @@ def run(
         submitter = threading.Thread(target=submit, args=(place, runs, rate_per_second, submitted, stop))
         begun = time.monotonic()
         submitter.start()
-        killer = _Killer(place, victim, interval_seconds)
+        killer = _Killer(place, victim, interval_seconds, most_kills)
         try:
             ended = _until_all_ended(place, killer, submitter, submitted, runs, say)
         finally:
@@ -74,7 +75,8 @@ def run(
 class _Killer:
     """Kills and starts again, taking the processes of a role in turn. Times are of the epoch, in seconds."""
 
-    def __init__(self, place: Bench, victim: Victim, interval_seconds: float) -> None:
+    def __init__(self, place: Bench, victim: Victim, interval_seconds: float, most_kills: int) -> None:
+        self._most_kills = most_kills
         self._place = place
         self._victim = victim
         self._interval_seconds = interval_seconds
@@ -83,7 +85,7 @@ class _Killer:
 
     def act_when_due(self) -> None:
         """Kill and restart when the interval is over; the next one begins when the victim is up again."""
-        if time.monotonic() < self._next:
+        if time.monotonic() < self._next or len(self.kills) >= self._most_kills:
             return
         self.kills.append(time.time())
         if self._victim in ("broker", "database"):

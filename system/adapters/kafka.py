@@ -7,6 +7,7 @@ idempotent with acks=all: a message that librdkafka sends again on its own is st
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,6 +25,34 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from system.ports import Fenced, Message, PublishError, Received
 
 log = logging.getLogger(__name__)
+
+
+class _Sparing(logging.Filter):
+    """Lets a message of librdkafka through once in a while: it says every failed connection, many times a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        # "FAIL [client#consumer-1] [thrd:...]: host: reason (after 0ms in state CONNECT)": the kind and the reason count.
+        text = record.getMessage()
+        gist = text[:4] + text.rpartition("]:")[2].partition(" (")[0]
+        now = time.monotonic()
+        if now - self._last.get(gist, -_SPARING_SECONDS) < _SPARING_SECONDS:
+            return False
+        if len(self._last) > _SPARING_LIMIT:
+            self._last.clear()
+        self._last[gist] = now
+        if text.startswith("FAIL"):
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+_SPARING_SECONDS = 5.0
+_SPARING_LIMIT = 1000
+_client_log = logging.getLogger(f"{__name__}.client")
+_client_log.addFilter(_Sparing())
 
 # Errors of one message that no repetition heals; everything else is retried by librdkafka for as long as it takes.
 _REFUSED = frozenset(
@@ -57,7 +86,7 @@ class KafkaPublisher:
                 "topic.metadata.refresh.interval.ms": 60_000,
                 "log_level": 3,
             },
-            logger=log,
+            logger=_client_log,
         )
 
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
@@ -137,7 +166,7 @@ class KafkaSubscription:
                 "reconnect.backoff.max.ms": 1000,
                 "log_level": 3,
             },
-            logger=log,
+            logger=_client_log,
         )
         self._paused = False
         self._on_assigned = on_assigned
@@ -218,10 +247,9 @@ def _usable(message: KafkaMessage) -> bool:
     error = message.error()
     if error is None:
         return True
-    if error.code() == KafkaError._FENCED or error.code() == KafkaError.FENCED_INSTANCE_ID:
+    if error.fatal() or error.code() in (KafkaError._FATAL, KafkaError._FENCED, KafkaError.FENCED_INSTANCE_ID):
+        # librdkafka gives this member up for good; what was fetched and not done is read again by the next one.
         raise Fenced(error.str())
-    if error.fatal():
-        raise KafkaException(error)
     # Anything else is about the connection or the group, which librdkafka mends by itself.
     log.warning("Kafka says: %s", error.str())
     return False

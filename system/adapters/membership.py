@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from system.adapters.postgres import reason_of
 from system.ports import Fenced, Received, Subscription
 
 log = logging.getLogger(__name__)
@@ -131,8 +132,8 @@ class SlottedSubscription:
             self._check()
         try:
             return self._member.poll(limit, timeout_seconds)
-        except Fenced:
-            log.warning("another process has joined as member %s; joining anew", self._slot.number)
+        except Fenced as error:
+            log.warning("the membership %s is over: %s", self._slot.number, error)
             self._join_anew()
             return ()
 
@@ -143,16 +144,23 @@ class SlottedSubscription:
             # Without the database nobody else can take the slot either.
             return
         if not held:
-            log.warning("slot %s went to another process while the database was away; joining anew", self._slot.number)
+            log.warning("slot %s went to another process while the database was away", self._slot.number)
             self._join_anew()
 
     def _join_anew(self) -> None:
+        """Become a member again: under the same identity while its slot is ours, else under another.
+
+        A broker that lost track of a member over its own restart may take it for its double; nobody else has its slot
+        then.
+        """
         try:
-            self._slot.take(avoid=self._slot.number)
+            if not self._slot.is_held():
+                self._slot.take(avoid=self._slot.number)
         except SQLAlchemyError as error:
-            # Tried again at the next poll: the fenced member cannot do anything meanwhile.
-            log.warning("no slot can be taken: %s", error)
+            # Tried again at the next poll: a member that is over cannot do anything meanwhile.
+            log.warning("no slot can be taken: %s", reason_of(error))
             return
+        log.info("joining anew as member %s", self._slot.number)
         self._member.close()
         self._member = self._join(str(self._slot.number))
         if self._paused:

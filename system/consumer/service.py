@@ -9,7 +9,15 @@ import socket
 import threading
 
 from confluent_kafka import KafkaException
-from tenacity import before_sleep_log, retry, retry_if_exception_type, wait_exponential
+from tenacity import (
+    RetryError,
+    Retrying,
+    before_sleep_log,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_when_event_set,
+    wait_exponential,
+)
 
 from system.adapters.clock import SystemClock
 from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
@@ -37,7 +45,9 @@ def serve(settings: Settings) -> None:
         signal.signal(signal_number, lambda *_: stop.set())
     log.info("Initializing Kafka consumer")
     read = (settings.kafka_execution_topic, settings.kafka_cancellation_topic, settings.kafka_results_topic)
-    _ensure_topics(settings, read)
+    if not _ensure_topics(settings, read, stop):
+        log.info("Execution Consumer Service stopped before Kafka answered")
+        return
     name = f"execution-consumer-{socket.gethostname()}-{os.getpid()}"
     engine = connect(settings.database_url, pool_size=4, application_name=name)
     publisher = KafkaPublisher(
@@ -80,12 +90,19 @@ def serve(settings: Settings) -> None:
     log.info("Execution Consumer Service stopped")
 
 
-@retry(
-    retry=retry_if_exception_type(KafkaException),
-    wait=wait_exponential(multiplier=0.2, max=5),
-    before_sleep=before_sleep_log(log, logging.WARNING),
-)
-def _ensure_topics(settings: Settings, read: tuple[str, ...]) -> None:
+def _ensure_topics(settings: Settings, read: tuple[str, ...], stop: threading.Event) -> bool:
+    """Create what topics are missing, as soon as Kafka answers; False when told to stop before it did."""
     written = (settings.kafka_tasks_topic, settings.kafka_monitoring_topic)
     topics = (*read, *written, *(topic_of(topic) for topic in read))
-    ensure_topics(settings.kafka_brokers, topics, partitions=settings.kafka_partitions, timeout_seconds=10)
+    attempts = Retrying(
+        retry=retry_if_exception_type(KafkaException),
+        wait=wait_exponential(multiplier=0.2, max=5),
+        stop=stop_when_event_set(stop),
+        sleep=sleep_using_event(stop),
+        before_sleep=before_sleep_log(log, logging.WARNING),
+    )
+    try:
+        attempts(ensure_topics, settings.kafka_brokers, topics, partitions=settings.kafka_partitions, timeout_seconds=5)
+    except RetryError:
+        return False
+    return True

@@ -22,6 +22,8 @@ _PATH_PART = re.compile(r"\.([^.\[\]{}]+)|\[([0-9]+)\]")
 
 # The contract's bound for a step's id, in characters.
 _LONGEST_ID = 200
+# A bound for the work that a hostile text can make; nothing that means to be a reference comes near.
+_LONGEST_REFERENCE = 10_000
 
 PathParts = tuple[str | int, ...]
 
@@ -80,6 +82,8 @@ def parse_reference(text: str, step_ids: Collection[str]) -> Reference | None:
     Step ids may hold dots: of several readings the longest one that names a known step wins, and without one the
     shortest is taken, so that the unknown step can be reported.
     """
+    if len(text) > _LONGEST_REFERENCE:
+        return None
     if text.startswith("${") and text.endswith("}") and "}" not in text[:-1] and "{" not in text[2:]:
         return _parse_braced(text, text[2:-1], step_ids)
     if text.startswith("$."):

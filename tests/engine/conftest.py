@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-_COMMON = {
-    "deadline": None,
-    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
-    "print_blob": True,
-}
-settings.register_profile("ci", max_examples=60, **_COMMON)
-settings.register_profile("deep", max_examples=3000, **_COMMON)
+_SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example]
+for name, count in (("ci", 60), ("deep", 2000)):
+    settings.register_profile(
+        name, max_examples=count, deadline=None, suppress_health_check=_SLOW_IS_FINE, print_blob=True
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

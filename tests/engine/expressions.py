@@ -73,7 +73,7 @@ def holds(text: str, scope: Scope) -> bool:
         r"""\s*(\$\{[^{}]*\}|\$\.[^\s()\[\],=<>!]+|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|[<>=!]=|[<>()\[\],]|\w+)""",
         text,
     )
-    assert "".join(tokens).replace(" ", "") == re.sub(r"\s", "", text), f"tokens are missing in {tokens}"
+    assert re.sub(r"\s", "", "".join(tokens)) == re.sub(r"\s", "", text), f"tokens are missing in {tokens}"
     parser = _Evaluator([*tokens, ""], scope)
     try:
         value = parser.either(wanted=True)
@@ -177,4 +177,5 @@ def _compared(operator: str, left: Json, right: Json) -> bool:
         raise Undefined(operator)
     if _kind(left) != _kind(right) or _kind(left) not in ("number", "str"):
         raise Undefined(operator)
-    return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[operator]
+    order = {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}
+    return bool(order[operator])

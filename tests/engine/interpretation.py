@@ -190,8 +190,7 @@ class _Interpreter:
         config = step["fork_join_config"]
         branches = config["branches"]
         ends = {
-            name: self._sequence(branch["steps"], key, None, name, scope, shown)[1]
-            for name, branch in branches.items()
+            name: self._sequence(branch["steps"], key, None, name, scope, shown)[1] for name, branch in branches.items()
         }
         completed = sum(end.status == "COMPLETED" for end in ends.values())
         enough = {

@@ -186,7 +186,11 @@ class Simulation:
                 ["answer", "repeat", "foreign", "cancel", "cancel_row", "die", "timer", "early", "clock", "deadline"],
                 [40, 12, 3, 3, 2, 8, 6, 3, 6, 0.5],
             )[0]
-            if self.state.status in ("FAILED", "CANCELLED") and self.retries < most_retries and self.random.random() < 0.4:
+            if (
+                self.state.status in ("FAILED", "CANCELLED")
+                and self.retries < most_retries
+                and self.random.random() < 0.4
+            ):
                 self.retry(self.random.choice([None, None, *top_level]), counted=self.random.random() < 0.7)
             elif happening == "answer" and self.unanswered:
                 self.answer_any()

@@ -3,7 +3,7 @@
 What is generated is plain JSON by the contract (sections 1 and 4), whatever executes it; nothing here knows an executor.
 
 Every generated definition is legal: what it refers to can have run. Most references resolve when the steps that they
-name completed; about one in twenty leads nowhere, as a reference in earnest may. Agents answer with one shape, so that
+name completed; about one in fourteen leads nowhere, as a reference in earnest may. Agents answer with one shape, so that
 references into outputs can be drawn before anything runs, and with values that depend on what they were asked.
 """
 
@@ -56,7 +56,10 @@ scalars: st.SearchStrategy[Json] = st.one_of(
 )
 literals: st.SearchStrategy[Json] = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["k", "ü", "${workflow.input}"]), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["k", "ü", "${workflow.input}"]), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 
@@ -203,9 +206,8 @@ def _loop(draft: _Draft, scope: _Scope, step: dict[str, Json]) -> tuple[str, ...
     limit = draw(st.sampled_from([1, 2, 3, None]))
     if mode == "parallel" and on_error in ("stop", None) and not draft.options.order_matters:
         limit = None
-    for name, value in (("execution_mode", mode), ("on_error", on_error), ("max_parallelism", limit)):
-        if value is not None or draw(st.booleans()):
-            config[name] = value
+    optional = {"execution_mode": mode, "on_error": on_error, "max_parallelism": limit}
+    config |= {name: value for name, value in optional.items() if value is not None or draw(st.booleans())}
     if draw(st.integers(0, 2)) == 0:
         config["max_iterations"] = draw(st.integers(1, 3))
     config["loop_body"], _ = _sequence(draft, scope.below(in_loop=True), 3)
@@ -216,7 +218,11 @@ def _loop(draft: _Draft, scope: _Scope, step: dict[str, Json]) -> tuple[str, ...
 
 def _fork_join(draft: _Draft, scope: _Scope, step: dict[str, Json]) -> tuple[str, ...]:
     draw = draft.draw
-    names = draw(st.lists(st.sampled_from(["left", "right", "third", "a/b", "x:y", "ü", "]"]), min_size=2, max_size=3, unique=True))
+    names = draw(
+        st.lists(
+            st.sampled_from(["left", "right", "third", "a/b", "x:y", "ü", "]"]), min_size=2, max_size=3, unique=True
+        )
+    )
     branches: dict[str, Json] = {}
     exposed: tuple[str, ...] = ()
     for name in names:
@@ -228,7 +234,7 @@ def _fork_join(draft: _Draft, scope: _Scope, step: dict[str, Json]) -> tuple[str
         if draft.options.time_outs and draw(st.booleans()):
             branches[name]["timeout_seconds"] = draw(st.sampled_from([5, 10.5, 60]))
     policy = draw(st.sampled_from(["all", "any", "majority", "n_of_m"]))
-    config = {"branches": branches, "join_policy": policy}
+    config: dict[str, Json] = {"branches": branches, "join_policy": policy}
     if policy == "n_of_m":
         config["n_required"] = draw(st.integers(1, len(branches)))
     if draft.options.time_outs and draw(st.booleans()):
@@ -255,9 +261,9 @@ def _can_be_braced(step_id: str) -> bool:
 
 def _references(draft: _Draft, scope: _Scope, *, whole: bool) -> st.SearchStrategy[str]:
     """Text of references that are legal in a scope; `whole` allows the quick start's syntax, which stands alone."""
-    paths_in, paths_out = list(INPUT_PATHS) * 3, list(OUTPUT_PATHS) * 3
-    if draft.options.missing_paths:
-        paths_in, paths_out = paths_in + [MISSING_PATHS[0]], paths_out + [MISSING_PATHS[1]]
+    missing = MISSING_PATHS[:2] if draft.options.missing_paths else ()
+    # About one in fourteen leads nowhere.
+    paths_in, paths_out = [*INPUT_PATHS * 3, *missing], [*OUTPUT_PATHS * 3, *missing]
     forms = [st.sampled_from(paths_in).map(lambda path: f"${{workflow.input{path}}}")]
     braced = [step_id for step_id in scope.ended if _can_be_braced(step_id)]
     if braced:
@@ -277,9 +283,16 @@ def _references(draft: _Draft, scope: _Scope, *, whole: bool) -> st.SearchStrate
 def _mappings(draft: _Draft, scope: _Scope) -> st.SearchStrategy[dict[str, Json] | None]:
     whole = _references(draft, scope, whole=True)
     embedded = _references(draft, scope, whole=False)
-    texts = st.builds(lambda a, r, b: f"{a}{r}{b}", st.sampled_from(["", "x ", "$.", "${"]), embedded, st.sampled_from([" y", "$", "}"]))
+    texts = st.builds(
+        lambda a, r, b: f"{a}{r}{b}",
+        st.sampled_from(["", "x ", "$.", "${"]),
+        embedded,
+        st.sampled_from([" y", "$", "}"]),
+    )
     leaves = st.one_of(whole, whole, texts, literals)
-    values = st.one_of(leaves, st.lists(leaves, max_size=2), st.dictionaries(st.sampled_from(["k", "$"]), leaves, max_size=2))
+    values = st.one_of(
+        leaves, st.lists(leaves, max_size=2), st.dictionaries(st.sampled_from(["k", "$"]), leaves, max_size=2)
+    )
     return st.none() | st.dictionaries(st.sampled_from(["a", "b", "ü"]), values, max_size=2)
 
 
@@ -295,24 +308,37 @@ def _collections(draft: _Draft, scope: _Scope) -> st.SearchStrategy[Json]:
 
 
 def _operands(draft: _Draft, scope: _Scope) -> st.SearchStrategy[str]:
-    literal = st.sampled_from(["0", "1", "-2", "0.5", "1e1", '"a"', "'hello'", "true", "false", "null", "[]", "[1, 'a']"])
+    literal = st.sampled_from(
+        ["0", "1", "-2", "0.5", "1e1", '"a"', "'hello'", "true", "false", "null", "[]", "[1, 'a']"]
+    )
     return st.one_of(_references(draft, scope, whole=False), literal)
 
 
-def conditions(operands: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Expressions of the contract's grammar over the given operands, in text."""
-    operators = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains"])
-    measured = st.one_of(operands, operands, operands.map(lambda operand: f"len({operand})"))
-    comparisons = st.one_of(st.builds(lambda a, o, b: f"{a} {o} {b}", measured, operators, measured), measured)
-    return st.recursive(
-        comparisons,
-        lambda inner: st.one_of(
-            st.builds(lambda a, w, b: f"{a} {w} {b}", inner, st.sampled_from(["and", "or"]), inner),
-            inner.map(lambda text: f"({text})"),
-            inner.map(lambda text: f"not {text}"),
-        ),
-        max_leaves=4,
-    )
+_OPERATORS = st.sampled_from(["==", "!=", "<", "<=", ">", ">=", "in", "not in", "contains"])
+
+
+@st.composite
+def conditions(draw: st.DrawFn, operands: st.SearchStrategy[str], deepest: int = 3) -> str:
+    """An expression of the contract's grammar over the given operands, in text."""
+    shapes = ["comparison", "comparison", "value"]
+    if deepest:
+        shapes += ["and", "or", "not", "parentheses"]
+    shape = draw(st.sampled_from(shapes))
+    inner = conditions(operands, deepest - 1)
+    if shape == "value":
+        return _measured(draw, operands)
+    if shape == "comparison":
+        return f"{_measured(draw, operands)} {draw(_OPERATORS)} {_measured(draw, operands)}"
+    if shape == "not":
+        return f"not {draw(inner)}"
+    if shape == "parentheses":
+        return f"({draw(inner)})"
+    return f"{draw(inner)} {shape} {draw(inner)}"
+
+
+def _measured(draw: st.DrawFn, operands: st.SearchStrategy[str]) -> str:
+    operand = draw(operands)
+    return f"len({operand})" if draw(st.integers(0, 3)) == 0 else operand
 
 
 # agents

@@ -115,7 +115,10 @@ def test_this_is_no_condition(text: str) -> None:
         ("(1 == 1", "expected `)` at column 8, found the end"),
         ("1 ? 2", "expected a value or an operator at column 3, found '?'"),
         ("1 == 2 == 3", "expected `and`, `or` or the end (comparisons do not chain) at column 8, found '=='"),
-        ("  ${x}", "expected a reference such as ${workflow.input.name} or ${step.output.name} at column 3, found '${x}'"),
+        (
+            "  ${x}",
+            "expected a reference such as ${workflow.input.name} or ${step.output.name} at column 3, found '${x}'",
+        ),
     ],
 )
 def test_a_syntax_error_says_what_was_expected_where(text: str, message: str) -> None:
@@ -134,7 +137,13 @@ def test_references_are_found_wherever_they_stand() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["(" * 51 + "1" + ")" * 51, "[" * 5000, "not (" * 60 + "1" + ")" * 60, "1 == " * 10_000, "len(" * 100 + "1" + ")" * 100],
+    [
+        "(" * 51 + "1" + ")" * 51,
+        "[" * 5000,
+        "not (" * 60 + "1" + ")" * 60,
+        "1 == " * 10_000,
+        "len(" * 100 + "1" + ")" * 100,
+    ],
 )
 def test_there_is_a_limit_to_depth_and_length(text: str) -> None:
     with pytest.raises(ConditionSyntaxError):
@@ -181,15 +190,27 @@ _WORDS = st.sampled_from(
 def test_no_text_raises_anything_but_a_syntax_error_and_no_evaluation_raises(text: str) -> None:
     try:
         condition = parse_condition(text, ("s",))
-    except ConditionSyntaxError as error:
-        assert str(error)
-    else:
-        assert condition.holds(_Scope()) in (True, False)
+    except ConditionSyntaxError:
+        return
+    assert condition.holds(_Scope()) in (True, False)
 
 
 _OPERANDS = st.one_of(
     st.sampled_from(sorted(INPUT)).map(lambda name: f"${{workflow.input.{name}}}"),
-    st.sampled_from(["${workflow.input.nope}", "0", "1", "'a'", '"hello"', "true", "null", "[]", "[1, 'a']", "$.s.output_data.count"]),
+    st.sampled_from(
+        [
+            "${workflow.input.nope}",
+            "0",
+            "1",
+            "'a'",
+            '"hello"',
+            "true",
+            "null",
+            "[]",
+            "[1, 'a']",
+            "$.s.output_data.count",
+        ]
+    ),
 )
 
 

@@ -412,7 +412,9 @@ def test_every_legal_definition_is_accepted_and_left_as_it_is(definition: Raw) -
     assert set(loaded.steps) == set(definition["steps"])
 
 
-@pytest.mark.parametrize("data", [None, 5, "x", [], True, {}, {"steps": []}, {"name": "w", "start_step": "a", "steps": {"a": 5}}])
+@pytest.mark.parametrize(
+    "data", [None, 5, "x", [], True, {}, {"steps": []}, {"name": "w", "start_step": "a", "steps": {"a": 5}}]
+)
 def test_what_is_no_definition_at_all_is_refused(data: object) -> None:
     assert problems_of(data)
 

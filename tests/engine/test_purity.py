@@ -20,7 +20,7 @@ IMPURE_NAMES = {"open", "print", "input", "exec", "eval", "__import__", "breakpo
 
 
 def _imports(tree: ast.AST) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.engine.interpretation import interpret
@@ -54,7 +54,6 @@ def test_deaths_and_copies_change_no_outcome(case: Case, seed: int, period: int)
 
 
 @given(cases(Options(order_matters=True, time_outs=True), rounds=2), SEEDS, st.integers(0, 60))
-@settings(max_examples=settings.default.max_examples * 2)
 def test_no_disorder_breaks_an_invariant_and_every_run_ends(case: Case, seed: int, events: int) -> None:
     """Duplicates, late and foreign results, cancellations, retries, time-outs, deaths and clocks that jump."""
     simulation = Simulation(case, seed)
@@ -73,7 +72,9 @@ def test_a_retry_goes_on_from_what_is_completed(case: Case, seed: int) -> None:
         before = simulation.executions()
         simulation.retry()
         simulation.run_to_end()
-        status, executions = interpret(case.definition, case.input_data, case.behaviour, 1, before, simulation.wording())
+        status, executions = interpret(
+            case.definition, case.input_data, case.behaviour, 1, before, simulation.wording()
+        )
         assert simulation.executions() == executions
         assert simulation.state.status == status
 
@@ -91,7 +92,9 @@ def test_a_cancelled_run_can_be_retried(case: Case, seed: int, answers: int, cou
         before = simulation.executions()
         simulation.retry(counted=counted)
         simulation.run_to_end()
-        status, executions = interpret(case.definition, case.input_data, case.behaviour, 1, before, simulation.wording())
+        status, executions = interpret(
+            case.definition, case.input_data, case.behaviour, 1, before, simulation.wording()
+        )
         ran = {key: execution for key, execution in simulation.executions().items() if execution.status != "CANCELLED"}
         assert ran == executions
         assert simulation.state.status == status
@@ -113,7 +116,9 @@ def test_resume_from_step_runs_it_and_what_follows_again(case: Case, seed: int, 
         old_tasks = set(simulation.tasks)
         simulation.retry(resumed)
         simulation.run_to_end()
-        status, executions = interpret(case.definition, case.input_data, case.behaviour, 1, before, simulation.wording())
+        status, executions = interpret(
+            case.definition, case.input_data, case.behaviour, 1, before, simulation.wording()
+        )
         assert simulation.executions() == executions
         assert simulation.state.status == status
         for record in simulation.state.steps.values():

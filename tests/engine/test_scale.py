@@ -73,7 +73,7 @@ def test_a_run_of_ten_thousand_in_flight_comes_back_from_its_rows() -> None:
 
 
 def test_a_chain_of_five_thousand_steps_is_checked_and_taken_up_again() -> None:
-    steps = {
+    steps: dict[str, Raw] = {
         f"s{n}": {"id": f"s{n}", "agent_name": "x", "next_step": f"s{n + 1}" if n < 4999 else None, "input_mapping": {}}
         for n in range(5000)
     }
@@ -88,16 +88,20 @@ def nested(kinds: list[str]) -> Raw:
     """An agent within as many composites as there are kinds."""
     steps: dict[str, Raw] = {}
     for n, kind in enumerate(kinds):
-        inner, other = f"s{n + 1}", {"id": f"o{n}", "agent_name": "x"}
-        fields: Raw = {
+        inner = f"s{n + 1}"
+        by_kind: dict[str, Raw] = {
             "parallel": {"parallel_steps": [inner, f"o{n}"]},
             "conditional": {"condition": {"expression": "true"}, "if_true_step": inner, "if_false_step": f"o{n}"},
             "loop": {"loop_config": {"collection": [n], "loop_body": [inner, f"o{n}"]}},
             "fork_join": {
-                "fork_join_config": {"branches": {"l": {"steps": [inner]}, "r": {"steps": [f"o{n}"]}}, "join_policy": "all"}
+                "fork_join_config": {
+                    "branches": {"l": {"steps": [inner]}, "r": {"steps": [f"o{n}"]}},
+                    "join_policy": "all",
+                }
             },
-        }[kind]
-        steps |= {f"s{n}": {"id": f"s{n}", "type": kind, **fields}, f"o{n}": other}
+        }
+        fields = by_kind[kind]
+        steps |= {f"s{n}": {"id": f"s{n}", "type": kind, **fields}, f"o{n}": {"id": f"o{n}", "agent_name": "x"}}
     last = f"s{len(kinds)}"
     steps[last] = {"id": last, "agent_name": "x", "input_mapping": {"k": "${loop.item}"} if "loop" in kinds else {}}
     return {"name": "w", "start_step": "s0", "steps": steps}
@@ -147,7 +151,9 @@ CHAIN: Raw = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("levels", "status"), [(249, "COMPLETED"), (250, "FAILED"), (251, "FAILED"), (500, "FAILED"), (100_000, "FAILED")])
+@pytest.mark.parametrize(
+    ("levels", "status"), [(249, "COMPLETED"), (250, "FAILED"), (251, "FAILED"), (500, "FAILED"), (100_000, "FAILED")]
+)
 def test_an_output_that_is_too_deep_fails_a_step_and_raises_nothing(levels: int, status: str) -> None:
     state = started(CHAIN, {"deep": deep(200)})
     while state.status == "RUNNING":
@@ -163,7 +169,11 @@ def test_an_output_that_is_too_deep_fails_a_step_and_raises_nothing(levels: int,
 @pytest.mark.parametrize("levels", [600, 100_000])
 def test_an_input_that_is_too_deep_fails_the_step_that_reads_it(levels: int) -> None:
     for mapping in ({"whole": "${workflow.input.deep}"}, {"text": "<${workflow.input.deep}>"}):
-        definition = {"name": "w", "start_step": "a", "steps": {"a": {"id": "a", "agent_name": "x", "input_mapping": mapping}}}
+        definition = {
+            "name": "w",
+            "start_step": "a",
+            "steps": {"a": {"id": "a", "agent_name": "x", "input_mapping": mapping}},
+        }
         state = started(definition, {"deep": deep(levels)})
         assert state.status == "FAILED"
         assert "nested deeper than 250 levels" in (state.error_message or "")

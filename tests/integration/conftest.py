@@ -181,13 +181,6 @@ class Executor:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[EmbeddedStack]:
-    """PostgreSQL and Kafka."""
-    with EmbeddedStack() as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
 def agents() -> Iterator[AgentServer]:
     """The agents that tests script, and the samples."""
     with AgentServer() as served:

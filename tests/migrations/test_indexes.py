@@ -160,7 +160,7 @@ class Silent:
 
     def poll(self, timeout_seconds: float = 0.0) -> None: ...
 
-    def flush(self, timeout_seconds: float) -> int:  # noqa: ARG002
+    def flush(self, timeout_seconds: float) -> int:
         return 0
 
 

@@ -170,6 +170,8 @@ def fill(url: str) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         for statement in statements:
-            values = {name: value for name, value in (("run", run), ("definition", definition)) if f":{name}" in statement}
+            values = {
+                name: value for name, value in (("run", run), ("definition", definition)) if f":{name}" in statement
+            }
             connection.execute(text(statement), values)
     engine.dispose()

@@ -279,5 +279,8 @@ def test_a_background_thread_sends_settles_and_comes_back_after_its_connections_
 
 
 def test_an_entry_keeps_keys_values_and_headers_of_any_text() -> None:
-    messages = [Message("t", "kéy".encode(), '{"x":"\U0001f600"}'.encode(), (("name", b"value"),)), Message("u", b"", b"")]
+    messages = [
+        Message("t", "kéy".encode(), '{"x":"\U0001f600"}'.encode(), (("name", b"value"),)),
+        Message("u", b"", b""),
+    ]
     assert decode(encode(messages)) == messages

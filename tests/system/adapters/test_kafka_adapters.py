@@ -178,7 +178,8 @@ def test_done_is_committed_in_the_background_while_polling_goes_on(
     (received,) = take(subscription, 1)
     subscription.done(topic, received.partition, 1)
     until(
-        lambda: subscription.poll(1, 0.05) or sum(committed(stack, f"group-{topic}", topic)) == 1, "the offset committed"
+        lambda: subscription.poll(1, 0.05) or sum(committed(stack, f"group-{topic}", topic)) == 1,
+        "the offset committed",
     )
 
 

@@ -33,7 +33,7 @@ class _Kafka:
         self.given.append(message)
         self._unsettled.append((message, on_delivered))
 
-    def poll(self, timeout_seconds: float = 0.0) -> None:  # noqa: ARG002
+    def poll(self, timeout_seconds: float = 0.0) -> None:
         if not self.held:
             unsettled, self._unsettled = self._unsettled, []
             for message, on_delivered in unsettled:

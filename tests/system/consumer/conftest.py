@@ -59,7 +59,13 @@ def plan(*steps: str, **more: Any) -> dict[str, Any]:
     for position, step in enumerate(steps or ("a",)):
         mapping = {"x": "${workflow.input.x}"} if position == 0 else {"x": f"${{{steps[position - 1]}.output.x}}"}
         following = steps[position + 1] if position + 1 < len(steps) else None
-        made[step] = {"id": step, "type": "agent", "agent_name": "echo", "next_step": following, "input_mapping": mapping}
+        made[step] = {
+            "id": step,
+            "type": "agent",
+            "agent_name": "echo",
+            "next_step": following,
+            "input_mapping": mapping,
+        }
     return {
         "workflow_id": "wf-test-1", "name": "test", "version": "1", "start_step": (steps or ("a",))[0], "steps": made,
     } | more  # fmt: skip
@@ -121,7 +127,7 @@ class PublisherStandIn:
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
         self.waiting.append((message, on_delivered))
 
-    def poll(self, timeout_seconds: float = 0.0) -> None:  # noqa: ARG002
+    def poll(self, timeout_seconds: float = 0.0) -> None:
         while self.waiting and not self.holding:
             message, on_delivered = self.waiting.popleft()
             if self.refuses(message):
@@ -143,7 +149,7 @@ class SubscriptionStandIn:
         self.committed: dict[tuple[str, int], int] = {}
         self.closed = False
 
-    def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:  # noqa: ARG002
+    def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:
         return self.batches.popleft() if self.batches else ()
 
     def done(self, topic: str, partition: int, next_offset: int) -> None:

@@ -81,7 +81,9 @@ def test_a_cancellation_from_before_a_retry_does_not_cancel_the_retried_run(benc
     assert bench.rows.status(run_id) == "CANCELLED"
     # A retry as somebody else's API may write it: nothing but the status.
     bench.rows.execute("UPDATE workflow_runs SET status = 'PENDING' WHERE run_id = :r", r=run_id)
-    member.take((say.CANCELLATIONS, cancellation), (say.REQUESTS, say.request(run_id)), (say.CANCELLATIONS, cancellation))
+    member.take(
+        (say.CANCELLATIONS, cancellation), (say.REQUESTS, say.request(run_id)), (say.CANCELLATIONS, cancellation)
+    )
     assert bench.rows.status(run_id) == "RUNNING"
     member.take((say.CANCELLATIONS, say.cancellation(run_id)))
     assert bench.rows.status(run_id) == "CANCELLED"
@@ -130,7 +132,9 @@ def test_whole_numbers_of_seventy_digits_stay_exact_from_request_to_row(bench: B
     assert task["input_data"] == {"x": LONG_NUMBER}
     other.take((say.RESULTS, say.result(task, {"x": -LONG_NUMBER})))
     assert other.tasks(run_id)[0]["input_data"] == {"x": -LONG_NUMBER}
-    shown = bench.rows.execute("SELECT output_data ->> 'x' AS x FROM step_executions WHERE run_id = :r AND path = 'a'", r=run_id)
+    shown = bench.rows.execute(
+        "SELECT output_data ->> 'x' AS x FROM step_executions WHERE run_id = :r AND path = 'a'", r=run_id
+    )
     assert shown == [{"x": str(-LONG_NUMBER)}]
 
 

@@ -29,7 +29,9 @@ def test_results_of_one_run_that_reach_members_by_turns_carry_it_to_its_end(benc
     assert len(first.tasks(run_id)) + len(second.tasks(run_id)) == 4
 
 
-def test_a_result_for_a_task_that_memory_does_not_know_is_judged_by_the_rows(bench: Bench, say: SimpleNamespace) -> None:
+def test_a_result_for_a_task_that_memory_does_not_know_is_judged_by_the_rows(
+    bench: Bench, say: SimpleNamespace
+) -> None:
     first, second = bench.member(), bench.member()
     run_id = say.new_run_id()
     first.take((say.REQUESTS, say.request(run_id, say.plan("a", "b", "c"))))
@@ -69,7 +71,9 @@ def test_a_cancelled_row_fences_the_member_that_has_not_heard_of_it(bench: Bench
     member = bench.member()
     run_id = say.new_run_id()
     member.take((say.REQUESTS, say.request(run_id, say.plan("a", "b"))))
-    bench.rows.execute("UPDATE workflow_runs SET status = 'CANCELLED', cancelled_at = now() WHERE run_id = :r", r=run_id)
+    bench.rows.execute(
+        "UPDATE workflow_runs SET status = 'CANCELLED', cancelled_at = now() WHERE run_id = :r", r=run_id
+    )
     member.take((say.RESULTS, say.result(member.tasks(run_id)[0])))
     assert bench.rows.status(run_id) == "CANCELLED"
     assert len(member.tasks(run_id)) == 1
@@ -109,7 +113,9 @@ def test_a_batch_is_committed_only_after_those_before_it(bench: Bench, say: Simp
     assert member.subscription.committed == {(say.REQUESTS, 0): 2}
 
 
-def test_what_a_dead_member_owed_is_sent_by_the_next_in_the_order_of_the_run(bench: Bench, say: SimpleNamespace) -> None:
+def test_what_a_dead_member_owed_is_sent_by_the_next_in_the_order_of_the_run(
+    bench: Bench, say: SimpleNamespace
+) -> None:
     first, second = bench.member(), bench.member()
     first.publisher.holding = True
     run_id = say.new_run_id()

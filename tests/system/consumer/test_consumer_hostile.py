@@ -59,10 +59,12 @@ def spoiled(draw: st.DrawFn, sound: dict[str, Any]) -> bytes:
 
 
 @settings(
-    max_examples=1500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(data=st.data())
-def test_no_message_stops_the_loop_or_what_is_behind_it(bench: Bench, say: SimpleNamespace, data: st.DataObject) -> None:
+def test_no_message_stops_the_loop_or_what_is_behind_it(
+    bench: Bench, say: SimpleNamespace, data: st.DataObject
+) -> None:
     with bench.temporary_member() as member:
         take_spoiled(bench, say, member, data)
 
@@ -72,7 +74,10 @@ def take_spoiled(bench: Bench, say: SimpleNamespace, member: Member, data: st.Da
     member.take((say.REQUESTS, say.request(running, say.forked(60))))
     task = member.tasks(running)[0]
     sound = {
-        say.REQUESTS: [say.request(say.new_run_id(), say.plan("a", "b")), say.request(say.new_run_id(), say.forked(60))],
+        say.REQUESTS: [
+            say.request(say.new_run_id(), say.plan("a", "b")),
+            say.request(say.new_run_id(), say.forked(60)),
+        ],
         say.CANCELLATIONS: [say.cancellation(say.new_run_id())],
         say.RESULTS: [say.result(task), say.result(task, error="no")],
     }

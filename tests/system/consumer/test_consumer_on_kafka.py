@@ -167,7 +167,16 @@ def test_a_foreign_retry_reuses_the_outputs_of_completed_steps(running: Lab, say
 def test_what_is_no_valid_message_is_set_aside_and_what_is_behind_it_goes_on(lab: Lab, say: SimpleNamespace) -> None:
     run_id = say.new_run_id()
     bad = {
-        lab.requests: [None, b"", b"\xff\xfe", b"[]", b"{", b"NaN", b"[" * 5000, json.dumps(say.request("run-1")).encode()],
+        lab.requests: [
+            None,
+            b"",
+            b"\xff\xfe",
+            b"[]",
+            b"{",
+            b"NaN",
+            b"[" * 5000,
+            json.dumps(say.request("run-1")).encode(),
+        ],
         lab.cancellations: [b"null", json.dumps(say.cancellation(run_id, message_type="x")).encode()],
         lab.results: [b'"text"', json.dumps({"run_id": run_id}).encode()],
     }

@@ -80,6 +80,17 @@ def test_it_says_how_it_starts_drains_at_sigterm_and_commits_what_it_did(
             lab.await_status(run_id, "COMPLETED")
 
 
+def test_it_ends_at_sigterm_also_while_it_waits_for_kafka_to_come(
+    lab: Lab, say: SimpleNamespace, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    with consumer_process(lab, log, KAFKA_BROKERS="127.0.0.1:1") as process:
+        say.until(lambda: "Initializing Kafka consumer" in log.read_text(), "the start")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert "stopped before Kafka answered" in log.read_text()
+
+
 def test_json_lines_name_the_run(lab: Lab, say: SimpleNamespace, tmp_path: Path) -> None:
     log = tmp_path / "log"
     run_id = say.new_run_id()

@@ -1,0 +1,89 @@
+"""`python -m benchmarks`: measure, print, and write results as JSON, Markdown and, with matplotlib, a plot."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks import report
+from benchmarks.contender import Contender
+from benchmarks.dbos_peer import Dbos
+from benchmarks.measures import MEASURES, Sizes
+from benchmarks.reference import Reference
+from benchmarks.trial import Trial, carry_out
+from benchmarks.workload import Workload
+
+_ROOT = Path(__file__).resolve().parents[1]
+_PAGE = _ROOT / "docs" / "performance.md"
+_MANY = click.IntRange(1, 1_000_000)
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.option("--runs", type=_MANY, default=2000, help="Runs of a backlog, and of a submission.")
+@click.option("--latency-runs", type=_MANY, default=200, help="Runs that are done one at a time.")
+@click.option("--warm-up-runs", type=_MANY, default=200, help="Runs before anything is measured, at each start.")
+@click.option("--submitters", type=click.IntRange(1, 64), default=4, help="Clients that submit at the same time.")
+@click.option("--repetitions", type=click.IntRange(1, 100), default=5, help="How often each contender has its turn.")
+@click.option("--only", type=click.Choice(list(MEASURES)), multiple=True, help="Measure this alone; may be repeated.")
+@click.option("--contender", "names", multiple=True, metavar="NAME", help="These alone, the reference first.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=3, help="Steps of a run.")
+@click.option("--payload-bytes", type=click.IntRange(8, 500_000), default=32, help="Text that goes through all steps.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), default=_ROOT / "results", help="For the files."
+)
+@click.option("--write-docs", is_flag=True, help="Put the tables into docs/performance.md as well.")
+@click.option(
+    "--profile", is_flag=True, help="Sample the reference's processes instead, and tell where their time goes."
+)
+def main(
+    runs: int,
+    latency_runs: int,
+    warm_up_runs: int,
+    submitters: int,
+    repetitions: int,
+    only: tuple[str, ...],
+    names: tuple[str, ...],
+    steps: int,
+    payload_bytes: int,
+    out: Path,
+    write_docs: bool,
+    profile: bool,
+) -> None:
+    """Measure the reference side by side with its peers, on one machine in one run."""
+    console = Console(highlight=False)
+    workload = Workload(steps=steps, payload_bytes=payload_bytes)
+    sizes = Sizes(runs, latency_runs, warm_up_runs, submitters)
+    out.mkdir(parents=True, exist_ok=True)
+    stem = out / f"{'profile' if profile else 'bench'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    if profile:
+        from benchmarks.profile import profile_reference
+
+        text = profile_reference(workload, sizes, out, console.print)
+    else:
+        contenders: list[Contender] = [each for each in (Reference(), Dbos()) if not names or each.name in names]
+        if not contenders:
+            raise click.UsageError(f"no contender is called {' or '.join(names)}; there are reference and DBOS")
+        trial = Trial(contenders, workload, sizes, repetitions, only or tuple(MEASURES))
+        results = carry_out(trial, console.print)
+        console.print(report.terminal_table(report.lines(results), workload.title))
+        for measure in trial.measures:
+            console.print(report.terminal_table(report.role_lines(results, measure), f"by process, {measure}"))
+        for name, reason in results.skipped.items():
+            console.print(f"[bold]skipped: {name}[/bold] ({reason})")
+        text = report.markdown(results)
+        report.write_json(results, stem.with_suffix(".json"))
+        from benchmarks.plot import draw
+
+        draw(results, stem.with_suffix(".svg"), console.print)
+    stem.with_suffix(".md").write_text(text, encoding="utf-8")
+    if write_docs:
+        report.put_between(_PAGE, "profile" if profile else "table", text)
+    console.print(f"written: {', '.join(sorted(str(path) for path in out.glob(f'{stem.name}.*')))}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Requests to the subject's API, each written into the history of its scenario with its answer."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from harness.observer.scopes import Scope
+from harness.subject import Binding
+
+_TIMEOUT_SECONDS = 30.0
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: `status` None when no answer came, and then `body` says why. `body` is JSON, or text."""
+
+    status: int | None
+    body: Any
+
+
+class RestRecorder:
+    """Speaks to the API in the contract's paths. May be used from several threads."""
+
+    def __init__(self, url: str, binding: Binding, timeout_seconds: float = _TIMEOUT_SECONDS) -> None:
+        self._url = url.rstrip("/")
+        self._binding = binding
+        self._timeout_seconds = timeout_seconds
+        self._local = threading.local()
+        self._sessions: list[requests.Session] = []
+        self._lock = threading.Lock()
+
+    def ask(
+        self,
+        scope: Scope | None,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        run: str | None = None,
+    ) -> Answer:
+        """Send a request and note it with its answer. `path` is below ``/api/v1``, as ``/runs/run-1``; one that begins
+        with ``//`` is taken as it is, from the second slash. `raw` is sent in place of a JSON body."""
+        number = next(_numbers)
+        if scope is not None:
+            scope.writer.add(
+                "rest", "request", run, request=number, method=method, path=path, body=body if raw is None else raw
+            )
+        url = self._url + (path[1:] if path.startswith("//") else self._binding.path(path))
+        try:
+            response = self._session().request(
+                method,
+                url,
+                json=body if raw is None else None,
+                data=raw.encode("utf-8", "surrogatepass") if raw is not None else None,
+                headers={**({"Content-Type": "application/json"} if raw is not None else {}), **(headers or {})},
+                timeout=self._timeout_seconds,
+                allow_redirects=False,
+            )
+            answer = Answer(response.status_code, _body(response))
+        except requests.RequestException as error:
+            answer = Answer(None, f"{type(error).__name__}: {error}")
+        if scope is not None:
+            scope.writer.add("rest", "answer", run, request=number, status=answer.status, body=answer.body)
+        return answer
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            for session in self._sessions:
+                session.close()
+            self._sessions.clear()
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            session = requests.Session()
+            # A proxy of the environment cannot see this machine's loopback.
+            session.trust_env = False
+            self._local.session = session
+            with self._lock:
+                self._sessions.append(session)
+        found: requests.Session = self._local.session
+        return found
+
+
+def _body(response: requests.Response) -> Any:
+    if not response.content:
+        return None
+    try:
+        return response.json()
+    except ValueError:
+        return response.text

@@ -1,0 +1,207 @@
+"""The tap: every message of the five topics and of their dead letters, as it goes by."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import OffsetSpec
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+
+from harness.history import Event
+from harness.observer.scopes import NONCE_HEADER, Orphan, Scope, Scopes
+from harness.subject import TOPICS, Binding
+
+log = logging.getLogger(__name__)
+
+PARTITIONS = 6
+_POLL_MS = 100
+_MOST_RECORDS = 2000
+_REQUEST_MS = 5000
+_AGAIN_SECONDS = 0.2
+_LOOK_FOR_TOPICS_SECONDS = 5.0
+
+Seen = Callable[[Scope, Event], None]
+
+
+class KafkaTap:
+    """One consumer without a group, on all partitions, from their ends at the start. `seen` hears of each message that
+    belongs to a scenario, in the tap's thread."""
+
+    def __init__(self, brokers: str, binding: Binding, scopes: Scopes, seen: Seen) -> None:
+        self._brokers = brokers.split(",")
+        self._binding = binding
+        self._scopes = scopes
+        self._seen = seen
+        self._short = {topic: (short, None) for topic, short in binding.all_topics().items()}
+        self._dead = {topic + binding.dead_letter_suffix: short for topic, (short, _) in self._short.items()}
+        self._topics = [*self._short, *self._dead]
+        self._positions: dict[TopicPartition, int] = {}
+        self._moved = threading.Condition()
+        self._stop = threading.Event()
+        self._admin_lock = threading.Lock()
+        self._admin: Any = None
+        self._thread = threading.Thread(target=self._run, name="kafka-tap", daemon=True)
+        self.broken: BaseException | None = None
+
+    def start(self) -> None:
+        """Make the topics that are missing, find the ends, and begin to read."""
+        self._make_topics()
+        with self._admin_lock:
+            self._positions = self._ends()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close the clients."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(10)
+        with self._admin_lock:
+            self._close_admin()
+
+    def is_alive(self) -> bool:
+        """Whether it still reads."""
+        return self._thread.is_alive() and self.broken is None
+
+    def catch_up(self, deadline_seconds: float) -> bool:
+        """Wait until everything has been read that is on the topics now; False when that did not come about in time."""
+        until = time.monotonic() + deadline_seconds
+        try:
+            with self._admin_lock:
+                ends = self._ends()
+        except KafkaError:
+            with self._admin_lock:
+                self._close_admin()
+            return False
+        with self._moved:
+            return self._moved.wait_for(
+                lambda: all(self._positions.get(part, 0) >= end for part, end in ends.items()),
+                max(0.0, until - time.monotonic()),
+            )
+
+    def _make_topics(self) -> None:
+        with self._admin_lock:
+            admin = self._ask_admin()
+            there = set(admin.list_topics())
+            missing = [topic for topic in self._topics if topic not in there]
+            if not missing:
+                return
+            wanted = {topic: {"num_partitions": PARTITIONS, "replication_factor": -1} for topic in missing}
+            try:
+                admin.create_topics(wanted, wait_for_metadata=True)
+            except TopicAlreadyExistsError:
+                # The subject was faster with some of them; the others have been made.
+                log.debug("some of %s were there already", missing)
+
+    def _ends(self) -> dict[TopicPartition, int]:
+        admin = self._ask_admin()
+        described = admin.describe_topics(self._topics)
+        parts = [
+            TopicPartition(topic["name"], partition["partition_index"])
+            for topic in described
+            for partition in topic.get("partitions", ())
+        ]
+        found = admin.list_partition_offsets({part: OffsetSpec.LATEST for part in parts}, timeout_ms=_REQUEST_MS)
+        return {part: info.offset for part, info in found.items()}
+
+    def _ask_admin(self) -> Any:
+        if self._admin is None:
+            self._admin = KafkaAdminClient(
+                bootstrap_servers=self._brokers, request_timeout_ms=_REQUEST_MS, bootstrap_timeout_ms=_REQUEST_MS
+            )
+        return self._admin
+
+    def _close_admin(self) -> None:
+        if self._admin is not None:
+            admin, self._admin = self._admin, None
+            admin.close()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._read()
+            except KafkaError as error:
+                log.warning("the tap lost Kafka and begins anew where it was: %r", error)
+                self._stop.wait(_AGAIN_SECONDS)
+            except BaseException as error:
+                # Whoever asks for a verdict is told that nothing was seen from here on.
+                log.exception("the tap is broken")
+                self.broken = error
+                return
+
+    def _read(self) -> None:
+        consumer = KafkaConsumer(
+            bootstrap_servers=self._brokers,
+            group_id=None,
+            enable_auto_commit=False,
+            bootstrap_timeout_ms=_REQUEST_MS,
+            reconnect_backoff_ms=50,
+            reconnect_backoff_max_ms=500,
+            auto_offset_reset="earliest",
+        )
+        try:
+            consumer.assign(list(self._positions))
+            for part, position in self._positions.items():
+                consumer.seek(part, position)
+            while not self._stop.is_set():
+                for part, records in consumer.poll(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS).items():
+                    for record in records:
+                        self._take(record)
+                    with self._moved:
+                        self._positions[part] = records[-1].offset + 1
+                        self._moved.notify_all()
+        finally:
+            consumer.close()
+
+    def _take(self, record: Any) -> None:
+        dead_of = self._dead.get(record.topic)
+        short = dead_of or self._short[record.topic][0]
+        value = _object(record.value)
+        if value is not None:
+            value = self._binding.to_contract(short, value)
+        key = record.key.decode("utf-8", "backslashreplace") if record.key is not None else None
+        headers = {name: (text or b"").decode("utf-8", "backslashreplace") for name, text in record.headers}
+        nonce = headers.pop(NONCE_HEADER, None)
+        run_id = value.get("run_id") if value is not None else None
+        run_id = run_id if isinstance(run_id, str) else key
+        if dead_of is None and short == "tasks" and value is not None and isinstance(value.get("task_id"), str):
+            self._scopes.note_task(value["task_id"], str(run_id))
+        data: dict[str, Any] = {"topic": short if dead_of is None else "dead_letters"}
+        if dead_of is not None:
+            data["from_topic"] = dead_of
+        data |= {"partition": record.partition, "offset": record.offset, "key": key}
+        if value is not None:
+            data["value"] = value
+        else:
+            data["raw"] = (record.value or b"").decode("utf-8", "backslashreplace")
+        data["headers"] = headers
+        with self._scopes.lock:
+            data["by"] = "harness" if self._scopes.is_ours(nonce, record.topic) else "subject"
+            scope = self._scopes.of_message(run_id, nonce, record.value)
+            if scope is not None:
+                self._seen(scope, scope.writer.add("kafka", "message", run_id, **data))
+            elif run_id is not None:
+                self._scopes.keep_orphan(Orphan("kafka", "message", run_id, data, self._seen))
+
+
+def _object(raw: bytes | None) -> dict[str, Any] | None:
+    try:
+        value = json.loads(raw or b"")
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def short_topics() -> Sequence[str]:
+    """The short names of the topics that are watched."""
+    return (*TOPICS, "dead_letters")
+
+
+def headers_of(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    """Headers as kafka-python takes them."""
+    return [(name, text.encode()) for name, text in headers.items()]

@@ -1,0 +1,429 @@
+"""Whether a value is what a scenario says it must be, and where it is not.
+
+A matcher is a value that must be equal as JSON (numbers as doubles; true is no number), in which every part is a matcher
+again; or an object with exactly one of the words of `WORDS`; or one with `at_least`, `at_most` or both. Templates in a
+matcher are looked up in the bindings, and what they stand for counts literally: data are never taken for matchers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from harness.document import did_you_mean
+from harness.scenario import templates
+
+Place = tuple[str | int, ...]
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = _Missing()
+"""What is found where there is nothing: an absent field or column."""
+
+TYPES: Final = ("string", "integer", "number", "boolean", "object", "array", "null")
+_BOUNDS: Final = frozenset({"at_least", "at_most"})
+_MOST_SHOWN = 200
+
+
+def matches(matcher: Any, found: Any, bindings: dict[str, Any]) -> str | None:
+    """None when `found` (JSON, or MISSING) is what the matcher says; else a sentence that names the first difference.
+
+    What `bind` binds is written into `bindings`, and only when the whole matches. A name that has no value yet makes it
+    not match.
+
+    Raises:
+        ValueError: the matcher is none (see `mistakes`, which finds that when a file is read).
+    """
+    open_bindings = dict(bindings)
+    difference = _difference(matcher, found, open_bindings, ())
+    if difference is not None:
+        place, sentence = difference
+        return f"at {shown_place(place)}: {sentence}" if place else sentence
+    bindings.update(open_bindings)
+    return None
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Whether two JSON values are equal: numbers as doubles, true and false apart from 1 and 0, order of keys aside."""
+    return _unequal(one, other, ()) is None
+
+
+def count_matches(count: Any, found: int) -> str | None:
+    """None when the number is what a count (a number, or bounds) says; else a sentence."""
+    if isinstance(count, Mapping):
+        least, most = count.get("at_least"), count.get("at_most")
+        if (least is None or found >= least) and (most is None or found <= most):
+            return None
+        bounds = [f"at least {least}"] if least is not None else []
+        bounds += [f"at most {most}"] if most is not None else []
+        return f"expected {' and '.join(bounds)}, found {found}"
+    return None if found == count else f"expected {count}, found {found}"
+
+
+def mistakes(matcher: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
+    """(place, message) of what makes a matcher unusable. Places are below `place`."""
+    if isinstance(matcher, Mapping):
+        word = _word_of(matcher)
+        if word is None:
+            for key, item in matcher.items():
+                yield from mistakes(item, (*place, key))
+        elif word == "at_least":
+            for bound, value in matcher.items():
+                if not _is_number(value) and templates.whole_name(value) is None:
+                    yield (*place, bound), f"expected a number, found {shown(value)}"
+        else:
+            yield from ((inner, message) for inner, message in _MISTAKES[word](matcher[word], (*place, word)))
+    elif isinstance(matcher, (list, tuple)):
+        for index, item in enumerate(matcher):
+            yield from mistakes(item, (*place, index))
+
+
+def bound_names(matcher: Any) -> Iterator[tuple[Place, str]]:
+    """(place, name) of every `bind` in a matcher."""
+    waiting: list[tuple[Place, Any]] = [((), matcher)]
+    while waiting:
+        place, part = waiting.pop()
+        if isinstance(part, Mapping):
+            word = _word_of(part)
+            if word == "bind":
+                yield (*place, "bind"), str(part["bind"])
+            elif word != "equals":
+                waiting += [((*place, key), item) for key, item in part.items()]
+        elif isinstance(part, (list, tuple)):
+            waiting += [((*place, index), item) for index, item in enumerate(part)]
+
+
+def shown(value: Any) -> str:
+    """A JSON value for a sentence, cut to a length."""
+    if value is MISSING:
+        return "nothing there"
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
+
+
+def shown_place(place: Place) -> str:
+    """`items[2].name`; a name with other characters in quotes."""
+    text = ""
+    for part in place:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif re.fullmatch(r"\w+", part):
+            text += f".{part}" if text else part
+        else:
+            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+    return text
+
+
+Difference = tuple[Place, str]
+
+
+def _difference(matcher: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    if isinstance(matcher, str):
+        try:
+            return _unequal(templates.fill(matcher, bindings), found, place)
+        except templates.UnknownName as unknown:
+            return place, f"nothing is bound to '{unknown.name}' yet"
+    if isinstance(matcher, Mapping):
+        word = _word_of(matcher)
+        if word is None:
+            return _object_difference(matcher, found, bindings, place, exactly=True)
+        return _WORDS[word](matcher if word == "at_least" else matcher[word], found, bindings, place)
+    if isinstance(matcher, (list, tuple)):
+        return _list_difference(matcher, found, bindings, place)
+    return _unequal(matcher, found, place)
+
+
+def _object_difference(
+    matcher: Mapping[str, Any], found: Any, bindings: dict[str, Any], place: Place, *, exactly: bool
+) -> Difference | None:
+    if not isinstance(found, Mapping):
+        return place, f"expected an object, found {shown(found)}"
+    wanted = set()
+    for key, part in matcher.items():
+        try:
+            name = templates.fill(key, bindings)
+        except templates.UnknownName as unknown:
+            return place, f"nothing is bound to '{unknown.name}' yet"
+        name = name if isinstance(name, str) else shown(name)
+        wanted.add(name)
+        if difference := _difference(part, found.get(name, MISSING), bindings, (*place, name)):
+            return difference
+    further = [key for key in found if key not in wanted]
+    if exactly and further:
+        return (*place, further[0]), f"expected no such field, found {shown(found[further[0]])}"
+    return None
+
+
+def _list_difference(
+    matcher: Sequence[Any], found: Any, bindings: dict[str, Any], place: Place
+) -> Difference | None:
+    if not isinstance(found, (list, tuple)):
+        return place, f"expected a list, found {shown(found)}"
+    for index, (part, item) in enumerate(zip(matcher, found, strict=False)):
+        if difference := _difference(part, item, bindings, (*place, index)):
+            return difference
+    if len(matcher) != len(found):
+        return place, f"expected {len(matcher)} entries, found {len(found)}: {shown(found)}"
+    return None
+
+
+def _unequal(expected: Any, found: Any, place: Place) -> Difference | None:
+    """The first difference of two JSON values."""
+    if isinstance(expected, Mapping) and isinstance(found, Mapping):
+        for key, value in expected.items():
+            if key not in found:
+                return (*place, key), f"expected {shown(value)}, found nothing there"
+            if difference := _unequal(value, found[key], (*place, key)):
+                return difference
+        further = [key for key in found if key not in expected]
+        return ((*place, further[0]), f"expected no such field, found {shown(found[further[0]])}") if further else None
+    if isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)):
+        for index, (one, other) in enumerate(zip(expected, found, strict=False)):
+            if difference := _unequal(one, other, (*place, index)):
+                return difference
+        if len(expected) != len(found):
+            return place, f"expected {len(expected)} entries, found {len(found)}: {shown(found)}"
+        return None
+    same = _same_number(expected, found) if _is_number(expected) and _is_number(found) else (
+        type(expected) is type(found) and expected == found
+    )
+    return None if same else (place, f"expected {shown(expected)}, found {shown(found)}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _same_number(one: float, other: float) -> bool:
+    try:
+        return float(one) == float(other)
+    except OverflowError:
+        return one == other
+
+
+def _word_of(matcher: Mapping[Any, Any]) -> str | None:
+    """The word that makes an object a matcher; `at_least` stands for both bounds."""
+    if matcher and matcher.keys() <= _BOUNDS:
+        return "at_least"
+    if len(matcher) == 1:
+        (word,) = matcher
+        return word if word in WORDS else None
+    return None
+
+
+def _filled(value: Any, bindings: Mapping[str, Any]) -> Any:
+    return templates.fill(value, bindings)
+
+
+def _matches(pattern: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    pattern = _filled(pattern, bindings)
+    if isinstance(found, str) and re.search(pattern, found):
+        return None
+    return place, f"expected a text in which /{pattern}/ is found, found {shown(found)}"
+
+
+def _contains(part: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    if isinstance(found, str):
+        text = _filled(part, bindings)
+        return None if isinstance(text, str) and text in found else (
+            place, f"expected a text that contains {shown(text)}, found {shown(found)}"
+        )
+    if isinstance(found, Mapping):
+        name = _filled(part, bindings)
+        return None if name in found else (place, f"expected a field {shown(name)}, found {shown(found)}")
+    if isinstance(found, (list, tuple)):
+        for item in found:
+            tried = dict(bindings)
+            if _difference(part, item, tried, ()) is None:
+                bindings.update(tried)
+                return None
+        return place, f"expected an entry like {shown(part)}, found {shown(found)}"
+    return place, f"expected something that contains {shown(part)}, found {shown(found)}"
+
+
+def _like(part: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    return _object_difference(part, found, bindings, place, exactly=False)
+
+
+def _one_of(parts: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    for part in parts:
+        tried = dict(bindings)
+        if _difference(part, found, tried, place) is None:
+            bindings.update(tried)
+            return None
+    return place, f"expected one of {', '.join(map(shown, parts))}, found {shown(found)}"
+
+
+def _all_of(parts: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    return next((difference for part in parts if (difference := _difference(part, found, bindings, place))), None)
+
+
+def _not(part: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    if _difference(part, found, dict(bindings), place) is not None:
+        return None
+    return place, f"expected anything but {shown(part)}, found {shown(found)}"
+
+
+def _type(name: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:  # noqa: ARG001
+    if type_of(found) == name or (name == "number" and type_of(found) == "integer"):
+        return None
+    return place, f"expected a value of type {name}, found {shown(found)}"
+
+
+def type_of(value: Any) -> str:
+    """The JSON type; a number without a fraction is an integer. "nothing" for MISSING."""
+    if value is MISSING:
+        return "nothing"
+    if isinstance(value, bool):
+        return "boolean"
+    if _is_number(value):
+        return "integer" if isinstance(value, int) or value.is_integer() else "number"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, Mapping):
+        return "object"
+    return "null" if value is None else "array"
+
+
+def _exists(wanted: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:  # noqa: ARG001
+    if (found is not MISSING) == wanted:
+        return None
+    return place, f"expected {'something' if wanted else 'nothing'} there, found {shown(found)}"
+
+
+def _length(count: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    if not isinstance(found, (str, list, tuple, Mapping)):
+        return place, f"expected something that has a length, found {shown(found)}"
+    sentence = count_matches(_filled(count, bindings), len(found))
+    return (place, f"of its length {sentence}") if sentence else None
+
+
+def _bind(name: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    if found is MISSING:
+        return place, f"expected a value to bind to '{name}', found nothing there"
+    if name in bindings:
+        difference = _unequal(bindings[name], found, place)
+        return (difference[0], f"{difference[1]} ('{name}' is bound already)") if difference else None
+    bindings[name] = found
+    return None
+
+
+def _bounds(bounds: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    if not _is_number(found):
+        return place, f"expected a number, found {shown(found)}"
+    sentence = count_matches(_filled(bounds, bindings), found)
+    return (place, sentence) if sentence else None
+
+
+def _equals(value: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    return _unequal(_filled(value, bindings), found, place)
+
+
+_Judge = Callable[[Any, Any, dict[str, Any], Place], Difference | None]
+
+
+def _guarded(judge: _Judge) -> _Judge:
+    """Names without a value make the matcher not match."""
+
+    def guarded(argument: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+        try:
+            return judge(argument, found, bindings, place)
+        except templates.UnknownName as unknown:
+            return place, f"nothing is bound to '{unknown.name}' yet"
+
+    return guarded
+
+
+_WORDS: Final[Mapping[str, _Judge]] = {
+    word: _guarded(judge)
+    for word, judge in {
+        "equals": _equals,
+        "matches": _matches,
+        "contains": _contains,
+        "like": _like,
+        "one_of": _one_of,
+        "all_of": _all_of,
+        "not": _not,
+        "type": _type,
+        "exists": _exists,
+        "length": _length,
+        "bind": _bind,
+        "at_least": _bounds,
+    }.items()
+}
+WORDS: Final = frozenset(_WORDS)
+"""The words that make an object with one key a matcher."""
+
+
+def _bad_pattern(pattern: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if not isinstance(pattern, str):
+        yield place, f"expected a regular expression as a text, found {shown(pattern)}"
+        return
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        yield place, f"expected a regular expression, found {shown(pattern)}: {error}"
+
+
+def _bad_like(part: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if not isinstance(part, Mapping):
+        yield place, f"expected a mapping of fields, found {shown(part)}; a list or a scalar needs no 'like'"
+        return
+    for key, item in part.items():
+        yield from mistakes(item, (*place, key))
+
+
+def _bad_list(parts: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if not isinstance(parts, (list, tuple)) or not parts:
+        yield place, f"expected a list of matchers, found {shown(parts)}"
+        return
+    yield from mistakes(parts, place)
+
+
+def _bad_type(name: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if name not in TYPES:
+        yield place, (
+            f"expected one of {', '.join(TYPES)}, found {shown(name)}{did_you_mean(name, TYPES)} "
+            "(an object that has the field 'type' is written {equals: {type: ...}})"
+        )
+
+
+def _bad_exists(wanted: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if not isinstance(wanted, bool):
+        yield place, f"expected true or false, found {shown(wanted)}"
+
+
+def _bad_length(count: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    bounds = count.values() if isinstance(count, Mapping) and count.keys() <= _BOUNDS else [count]
+    if not all(type_of(bound) == "integer" or templates.whole_name(bound) for bound in bounds):
+        yield place, f"expected a count (a whole number, or at_least and at_most), found {shown(count)}"
+
+
+def _bad_bind(name: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if not isinstance(name, str) or not re.fullmatch(templates.NAME, name):
+        yield place, f"expected a name of letters, digits, - and _, found {shown(name)}"
+
+
+def _never_bad(_: Any, __: Place) -> Iterator[tuple[Place, str]]:
+    return iter(())
+
+
+_MISTAKES: Final[Mapping[str, Callable[[Any, Place], Iterator[tuple[Place, str]]]]] = {
+    "equals": _never_bad,
+    "matches": _bad_pattern,
+    "contains": mistakes,
+    "like": _bad_like,
+    "one_of": _bad_list,
+    "all_of": _bad_list,
+    "not": mistakes,
+    "type": _bad_type,
+    "exists": _bad_exists,
+    "length": _bad_length,
+    "bind": _bad_bind,
+}
