@@ -53,9 +53,7 @@ def acts_of(parts: Parts) -> tuple[Act, ...]:
     """The timeline."""
     counts = run_counts(parts.data)
     entries = parts.data["timeline"]
-    return tuple(
-        act for index, entry in enumerate(entries) for act in _acts(parts, entry, ("timeline", index), counts)
-    )
+    return tuple(act for index, entry in enumerate(entries) for act in _acts(parts, entry, ("timeline", index), counts))
 
 
 def expectations_of(parts: Parts) -> tuple[Expectation, ...]:
@@ -66,7 +64,7 @@ def expectations_of(parts: Parts) -> tuple[Expectation, ...]:
         Expectation(mode, what, _place(parts, ("expect", mode, index)))
         for mode in MODES
         for index, written in enumerate(expect.get(mode, ()))
-        for what in _each_run(written, counts)
+        for what in _each_run(written, counts, denied=mode == "never")
     )
 
 
@@ -89,20 +87,20 @@ def run_counts(data: Mapping[str, Any]) -> dict[str, int]:
     }
 
 
-def each_run_meant(condition: Mapping[str, Any], counts: Mapping[str, int]) -> dict[str, Any]:
-    """A condition in which a name of several runs has become `all` of them."""
+def each_run_meant(condition: Mapping[str, Any], counts: Mapping[str, int], *, denied: bool = False) -> dict[str, Any]:
+    """A condition in which a name of several runs has become `all` of them; below a `not` `any`, so that none may be."""
     for word in ("all", "any"):
         if word in condition:
-            return {**condition, word: [each_run_meant(part, counts) for part in condition[word]]}
+            return {**condition, word: [each_run_meant(part, counts, denied=denied) for part in condition[word]]}
     if "not" in condition:
-        return {**condition, "not": each_run_meant(condition["not"], counts)}
-    each = _each_run(condition, counts)
-    return each[0] if len(each) == 1 else {"all": each}
+        return {**condition, "not": each_run_meant(condition["not"], counts, denied=not denied)}
+    each = _each_run(condition, counts, denied=denied)
+    return each[0] if len(each) == 1 else {"any" if denied else "all": each}
 
 
-def _each_run(condition: Mapping[str, Any], counts: Mapping[str, int]) -> list[dict[str, Any]]:
+def _each_run(condition: Mapping[str, Any], counts: Mapping[str, int], *, denied: bool) -> list[dict[str, Any]]:
     if any(word in condition for word in ("all", "any", "not")):
-        return [each_run_meant(condition, counts)]
+        return [each_run_meant(condition, counts, denied=denied)]
     name = condition.get("run") or condition.get("update", {}).get("run")
     if name not in counts:
         return [dict(condition)]

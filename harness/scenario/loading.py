@@ -123,7 +123,9 @@ def _fill(parts: Parts, variant: str, given: Mapping[str, Any]) -> tuple[Parts, 
 def _parameters(parts: Parts, values: dict[str, Any], variant: str) -> tuple[dict[str, Any], list[Mistake]]:
     """Parameters may use each other, in no circle."""
     for _ in range(len(values) + 1):
-        open_names = {name for name, value in values.items() if any(used in values for _, used in templates.names(value))}
+        open_names = {
+            name for name, value in values.items() if any(used in values for _, used in templates.names(value))
+        }
         if not open_names:
             return values, []
         closed = {name: value for name, value in values.items() if name not in open_names}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from harness.document import did_you_mean
 from harness.scenario import templates
@@ -160,9 +160,7 @@ def _object_difference(
     return None
 
 
-def _list_difference(
-    matcher: Sequence[Any], found: Any, bindings: dict[str, Any], place: Place
-) -> Difference | None:
+def _list_difference(matcher: Sequence[Any], found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
     if not isinstance(found, (list, tuple)):
         return place, f"expected a list, found {shown(found)}"
     for index, (part, item) in enumerate(zip(matcher, found, strict=False)):
@@ -190,8 +188,10 @@ def _unequal(expected: Any, found: Any, place: Place) -> Difference | None:
         if len(expected) != len(found):
             return place, f"expected {len(expected)} entries, found {len(found)}: {shown(found)}"
         return None
-    same = _same_number(expected, found) if _is_number(expected) and _is_number(found) else (
-        type(expected) is type(found) and expected == found
+    same = (
+        _same_number(expected, found)
+        if _is_number(expected) and _is_number(found)
+        else (type(expected) is type(found) and expected == found)
     )
     return None if same else (place, f"expected {shown(expected)}, found {shown(found)}")
 
@@ -231,8 +231,10 @@ def _matches(pattern: Any, found: Any, bindings: dict[str, Any], place: Place) -
 def _contains(part: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
     if isinstance(found, str):
         text = _filled(part, bindings)
-        return None if isinstance(text, str) and text in found else (
-            place, f"expected a text that contains {shown(text)}, found {shown(found)}"
+        return (
+            None
+            if isinstance(text, str) and text in found
+            else (place, f"expected a text that contains {shown(text)}, found {shown(found)}")
         )
     if isinstance(found, Mapping):
         name = _filled(part, bindings)
@@ -388,9 +390,12 @@ def _bad_list(parts: Any, place: Place) -> Iterator[tuple[Place, str]]:
 
 def _bad_type(name: Any, place: Place) -> Iterator[tuple[Place, str]]:
     if name not in TYPES:
-        yield place, (
-            f"expected one of {', '.join(TYPES)}, found {shown(name)}{did_you_mean(name, TYPES)} "
-            "(an object that has the field 'type' is written {equals: {type: ...}})"
+        yield (
+            place,
+            (
+                f"expected one of {', '.join(TYPES)}, found {shown(name)}{did_you_mean(name, TYPES)} "
+                "(an object that has the field 'type' is written {equals: {type: ...}})"
+            ),
         )
 
 

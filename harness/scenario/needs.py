@@ -10,9 +10,7 @@ from harness.scenario.acts import long_arguments, word_of
 from harness.scenario.model import Needs
 
 ROLES: Final = ("api", "consumer", "bridge")
-_DISTURBING: Final = frozenset(
-    {"kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver"}
-)
+_DISTURBING: Final = frozenset({"kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver"})
 """Acts that whoever uses the same subject would feel."""
 
 
@@ -38,7 +36,7 @@ def _roles(data: Mapping[str, Any]) -> frozenset[str]:
             found.add("consumer")
         if word == "rest" or arguments.get("via") == "rest":
             found.add("api")
-        found |= {arguments.get("role"), arguments.get("group")} & set(ROLES)
+        found |= {str(arguments.get(key)) for key in ("role", "group")} & set(ROLES)
     for condition in _conditions(data):
         if "rest" in condition:
             found.add("api")

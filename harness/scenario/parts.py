@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from harness.document import Document, Mistake, MistakesFound, Place, did_you_mean, mistakes_by, read_document
+from harness.scenario import templates
 
 SCENARIOS_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "scenarios"
 """Where a checkout keeps its suite and the schema of its files."""
@@ -37,10 +38,12 @@ def common_schema() -> dict[str, Any]:
 
 @dataclass
 class Parts:
-    """A scenario's data with what it includes; `own` is the document of the scenario itself."""
+    """A scenario's data with what it includes. `own` is the document of the scenario itself, `written` the joined data as
+    written, `data` those with parameters filled in (or as written, before that)."""
 
     own: Document
     data: dict[str, Any]
+    written: dict[str, Any]
     _origins: dict[tuple[str, str], Document] = field(default_factory=dict)
 
     def mistake(self, place: Sequence[str | int], message: str, *, at_key: bool = False) -> Mistake:
@@ -50,11 +53,19 @@ class Parts:
 
     def with_data(self, data: dict[str, Any]) -> Parts:
         """The same places with other data."""
-        return Parts(self.own, data, self._origins)
+        return Parts(self.own, data, self.written, self._origins)
 
     def mistakes_by(self, schema: Mapping[str, Any]) -> list[Mistake]:
         """Every way in which the joined data break the schema."""
         return mistakes_by(self.data, schema, self.mistake)
+
+    def names_used(self) -> set[str]:
+        """The first part of every name that a template of the joined data uses, before anything was filled in."""
+        return {name.partition(".")[0] for _, name in templates.names(self.written)}
+
+    def own_names(self, section: str) -> set[str]:
+        """The names that the scenario's own file gives in a section."""
+        return set(self.own.data.get(section, ()))
 
     def is_own(self, place: Place) -> bool:
         """Whether the place stands in the scenario's own file."""
@@ -69,7 +80,8 @@ def read_parts(path: Path) -> Parts:
     """
     own = read_document(path)
     mistakes = own.mistakes_by(schema())
-    parts = Parts(own, dict(own.data) if isinstance(own.data, dict) else {})
+    data = dict(own.data) if isinstance(own.data, dict) else {}
+    parts = Parts(own, data, data)
     seen: set[Path] = set()
     for name in _SHARED:
         if isinstance(own.data, dict) and isinstance(own.data.get(name), dict):

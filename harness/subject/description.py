@@ -103,7 +103,9 @@ class Description:
     @property
     def groups(self) -> Mapping[str, str]:
         """Role → its consumer group, for the roles whose group is known."""
-        told = {name: of.ready.group for name, of in self.roles.items() if isinstance(of.ready, KafkaGroupReady)}
+        told: dict[str, str] = {
+            name: of.ready.group for name, of in self.roles.items() if isinstance(of.ready, KafkaGroupReady)
+        }
         return {**told, **self.binding.groups}
 
 

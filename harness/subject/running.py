@@ -278,7 +278,7 @@ class RunningSubject:
             return
         self._keeps_logs = True
         self._warden.forget_directory(self.log_directory)
-        if self._has_failed:
-            (self.log_directory / MARKER_NAME).unlink(missing_ok=True)
-        else:
+        (self.log_directory / MARKER_NAME).unlink(missing_ok=True)
+        # What failed before anything was started has left nothing to look into.
+        if not self._has_failed or not any(self.log_directory.iterdir()):
             shutil.rmtree(self.log_directory)

@@ -22,6 +22,9 @@ from typing import Any, Protocol
 from sqlalchemy import TextClause, text
 
 
+_TEXT = "_text_of_the_mutant"
+
+
 class PatchError(Exception):
     """The target of a patch is not as the patch expects; says what was expected where, and what to do."""
 
@@ -62,7 +65,8 @@ class Edit:
         function = found.fget if isinstance(found, property) else found
         if not inspect.isfunction(function):
             raise PatchError(f"{self.target}: expected a function, found {type(found).__name__}")
-        source = textwrap.dedent(inspect.getsource(function))
+        # A function that an earlier patch has edited has no file that holds its text.
+        source = getattr(function, _TEXT, None) or textwrap.dedent(inspect.getsource(function))
         _expect_once(self.target, source, self.old)
         edited = _compiled(function, source.replace(self.old, self.new), name)
         return _replace(owner, name, found, edited)
@@ -102,21 +106,6 @@ class Wrap:
                 f"{inspect.signature(made)}; bring the mutant up to date"
             )
         return _replace(owner, name, found, functools.wraps(found)(made))
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """The value at `target` replaced; what was there must be equal to `old`."""
-
-    target: str
-    old: Any
-    new: Any
-
-    def apply(self) -> list[Change]:
-        owner, name, found = _find(self.target)
-        if found != self.old:
-            raise PatchError(f"{self.target}: expected {self.old!r}, found {found!r}; bring the mutant up to date")
-        return _replace(owner, name, found, self.new)
 
 
 @contextmanager
@@ -163,7 +152,9 @@ def _compiled(function: types.FunctionType, source: str, name: str) -> Any:
     code = compile(tree, function.__code__.co_filename, "exec", flags=flags, dont_inherit=True)
     made: dict[str, Any] = {}
     exec(code, function.__globals__, made)  # the text is the reference's own, changed by this file's neighbours
-    return made[name]
+    edited = made[name]
+    setattr(edited.fget if isinstance(edited, property) else edited, _TEXT, source)
+    return edited
 
 
 def _takes(made: Callable[..., Any], found: Callable[..., Any]) -> bool:

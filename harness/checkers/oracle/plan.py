@@ -45,7 +45,7 @@ class Plan:
             raise NotAPlan(str(error)) from error
         if len(placed) != len(set(placed)) or set(placed) != set(steps):
             raise NotAPlan("a step has not exactly one place")
-        if any(any(True for _ in found.above(step)) for step in found.chain):
+        if any(found.top(step) not in found.chain for step in steps):
             raise NotAPlan("a step contains itself")
         return found
 

@@ -181,14 +181,12 @@ def without_runs_of_others(load: Function) -> Function:
 
     def replaced(self: Any, run_ids: Sequence[str], by_run: Any) -> Any:
         found = load(self, run_ids, by_run)
-        known = {run_id: held for run_id, held in found.items() if run_id in ours or held.state.status != "RUNNING"}
-        ours.update(known)
-        if len(known) < len(found):
-            # Rows that are left out would be taken for runs that do not exist: their items are dropped instead.
-            for run_id in found.keys() - known.keys():
+        for run_id, held in found.items():
+            if run_id in ours or held.state.status != "RUNNING":
+                ours.add(run_id)
+            else:
                 by_run[run_id].clear()
-            return {**known, **{run_id: found[run_id] for run_id in found.keys() - known.keys()}}
-        return known
+        return found
 
     return replaced
 

@@ -1,0 +1,366 @@
+"""What may come out of each step of a run, recomputed from its plan, its input and the outputs that were recorded.
+
+The contract's columns do not say which iteration a row is of, and retries leave several rows of a step. So every question
+is answered with the set of answers that what was recorded allows, and with None where they are too many or unknown: a
+checker accuses only what none of the answers allows.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.checkers.oracle import conditions
+from harness.checkers.oracle.plan import Plan
+from harness.checkers.oracle.references import NotJudged, Reference, Unresolvable, references_in, resolve
+from harness.checkers.oracle.values import MISSING, canonical
+
+Context = tuple[tuple[str, int], ...]
+"""Where a step runs: (loop, position) of each loop around it, outermost first."""
+
+_MOST_CANDIDATES = 64
+_MOST_CONTEXTS = 3000
+_ATTEMPTS_AT_WORK = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """One ended execution of an agent step: a row, or a result that a row may have come from."""
+
+    step: str
+    input_key: str
+    status: str
+    output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One way in which a step may have ended."""
+
+    status: str
+    output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a step's input may be; `unresolvable` has the texts of references that may have led to nothing."""
+
+    values: tuple[Any, ...]
+    unresolvable: frozenset[str]
+
+    @property
+    def keys(self) -> frozenset[str]:
+        return frozenset(canonical(value) for value in self.values)
+
+
+class Oracle:
+    """Answers about one run. `composites` are outputs in rows of composite steps: an executor may have further fields
+    in them, and what is wrong with them is judged where they are written, not again in every step that uses them."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        given: Any,
+        recorded: Iterable[Recorded],
+        composites: Mapping[str, list[Any]],
+        *,
+        was_retried: bool,
+        is_complete: bool,
+    ) -> None:
+        """`is_complete` says that nothing more will be recorded, so that what has no output has none for good."""
+        self.plan = plan
+        self._is_complete = is_complete
+        self._given = given
+        self._composites = composites
+        self._was_retried = was_retried
+        self._of_step: dict[str, list[Recorded]] = {}
+        for entry in recorded:
+            self._of_step.setdefault(entry.step, []).append(entry)
+        self._inputs: dict[tuple[str, Context], Inputs | None] = {}
+        self._endings: dict[tuple[str, Context], list[Ended] | None] = {}
+        self._items: dict[tuple[str, Context], list[Any] | None] = {}
+        self._work = 0
+        # An id such as "loop.item" makes a reference readable in two ways.
+        self._is_ambiguous = any(step.startswith(("loop.", "workflow.input", "workflow_input")) for step in plan.steps)
+
+    def inputs(self, step: str, context: Context) -> Inputs | None:
+        """What the step's input_data may be there."""
+        key = (step, context)
+        if key not in self._inputs:
+            self._inputs[key] = None
+            mapping = self.plan.steps[step].get("input_mapping") or {}
+            self._inputs[key] = self._resolved(mapping, step, context)
+        return self._inputs[key]
+
+    def contexts(self, step: str) -> list[Context] | None:
+        """Every place in which the step may run; None when a collection is not known."""
+        found: list[Context] = [()]
+        for loop in self.plan.loops_around(step):
+            deeper: list[Context] = []
+            for context in found:
+                items = self.items(loop, context)
+                if items is None or len(deeper) + len(items) > _MOST_CONTEXTS:
+                    return None
+                deeper += [(*context, (loop, index)) for index in range(len(items))]
+            found = deeper
+        return found
+
+    def items(self, loop: str, context: Context) -> list[Any] | None:
+        """The items that a loop runs for (LOP-09, LOP-14, LOP-16); [] also when its collection cannot be resolved."""
+        key = (loop, context)
+        if key not in self._items:
+            config = self.plan.steps[loop]["loop_config"]
+            found = self._resolved(config["collection"], loop, context)
+            self._items[key] = None
+            if found is not None and not found.values and found.unresolvable:
+                self._items[key] = []
+            elif found is not None and len(found.keys) == 1 and not found.unresolvable:
+                items = found.values[0] if isinstance(found.values[0], list) else []
+                self._items[key] = items[: config.get("max_iterations")]
+        return self._items[key]
+
+    def truths(self, step: str, context: Context) -> set[bool] | None:
+        """What a conditional's expression may evaluate to."""
+        try:
+            node = conditions.parse(self.plan.steps[step]["condition"]["expression"], self.plan.steps)
+        except conditions.NotParsed:
+            return None
+        lookups = self._lookups(conditions.references_of(node), step, context)
+        if lookups is None:
+            return None
+        return {conditions.is_true(node, lookup.__getitem__) for lookup in lookups}
+
+    def endings(self, step: str, context: Context) -> list[Ended] | None:
+        """How the step may have ended there; [] when nothing is recorded of an end."""
+        key = (step, context)
+        if key not in self._endings:
+            self._endings[key] = None
+            kind = self.plan.kind(step)
+            found = self._of_agent(step, context) if kind == "agent" else self._of_composite(step, context)
+            self._endings[key] = found if found is None or len(found) <= _MOST_CANDIDATES else None
+        return self._endings[key]
+
+    def outputs(self, step: str, context: Context) -> list[Any] | None:
+        """What a reference to the step may find there: outputs, and MISSING."""
+        recorded = [] if context else self._composites.get(step, [])
+        ended = self.endings(step, context)
+        if self.plan.kind(step) == "loop" and self.plan.steps[step]["loop_config"].get("on_error") == "collect":
+            # The text of an error_message in a failed entry is the executor's own.
+            ended = None if ended is None or any("FAILED" in str(end.output) for end in ended) else ended
+        if ended is None:
+            return None
+        found = [*(end.output for end in ended if end.status == "COMPLETED"), *recorded]
+        if not found:
+            return [MISSING] if self._is_complete else None
+        return [*found, MISSING] if self._was_retried else found
+
+    def _of_agent(self, step: str, context: Context) -> list[Ended] | None:
+        entries = self._of_step.get(step, [])
+        if context:
+            inputs = self.inputs(step, context)
+            if inputs is None:
+                return None
+            entries = [entry for entry in entries if entry.input_key in inputs.keys]
+        return _distinct(Ended(entry.status, entry.output) for entry in entries)
+
+    def _of_composite(self, step: str, context: Context) -> list[Ended] | None:
+        match self.plan.kind(step):
+            case "parallel":
+                return self._of_parallel(step, context)
+            case "conditional":
+                return self._of_conditional(step, context)
+            case "loop":
+                return self._of_loop(step, context)
+            case _:
+                return self._of_fork_join(step, context)
+
+    def _of_parallel(self, step: str, context: Context) -> list[Ended] | None:
+        children = self.plan.steps[step]["parallel_steps"]
+        return self._combined(
+            [self.endings(child, context) for child in children],
+            lambda ends: (
+                Ended("FAILED", None)
+                if any(end.status != "COMPLETED" for end in ends)
+                else Ended("COMPLETED", {child: end.output for child, end in zip(children, ends, strict=True)})
+            ),
+        )
+
+    def _of_conditional(self, step: str, context: Context) -> list[Ended] | None:
+        truths = self.truths(step, context)
+        if truths is None:
+            return None
+        found: list[Ended] = []
+        for truth in truths:
+            branch = self.plan.steps[step].get("if_true_step" if truth else "if_false_step")
+            ends = [Ended("COMPLETED", None)] if branch is None else self.endings(branch, context)
+            if ends is None:
+                return None
+            shape = {"condition_result": truth, "branch_taken": "then" if truth else "else", "branch_step_id": branch}
+            found += [
+                Ended("COMPLETED", {**shape, "branch_output": end.output})
+                if end.status == "COMPLETED"
+                else Ended("FAILED", None)
+                for end in ends
+            ]
+        return _distinct(found)
+
+    def _sequence(self, steps: list[str], context: Context) -> list[tuple[str, Ended]] | None:
+        """How a list of steps that run one after another may have ended: the step that ended it, and its end."""
+        found: list[tuple[str, Ended]] = []
+        for step in steps:
+            ends = self.endings(step, context)
+            if ends is None:
+                return None
+            found += [(step, end) for end in ends if end.status != "COMPLETED"]
+            completed = [(step, end) for end in ends if end.status == "COMPLETED"]
+            if not completed:
+                return found
+            if step == steps[-1]:
+                found += completed
+        return found
+
+    def _of_loop(self, step: str, context: Context) -> list[Ended] | None:
+        config = self.plan.steps[step]["loop_config"]
+        items = self.items(step, context)
+        if items is None:
+            return None
+        ways = [
+            self._sequence(list(config["loop_body"]), (*context, (step, index)))
+            for index in range(min(len(items), _MOST_CONTEXTS))
+        ]
+
+        def end(ends: tuple[tuple[str, Ended], ...]) -> Ended:
+            failed = sum(end.status != "COMPLETED" for _, end in ends)
+            if failed and (config.get("on_error") or "stop") == "stop":
+                return Ended("FAILED", None)
+            entries = [
+                {"step_id": name, "status": end.status, "output_data": end.output if end.status == "COMPLETED" else None}
+                for name, end in ends
+            ]
+            return Ended("COMPLETED", {"iterations": entries, "total_count": len(entries), "failed_count": failed})
+
+        return self._combined(ways, end)
+
+    def _of_fork_join(self, step: str, context: Context) -> list[Ended] | None:
+        config = self.plan.steps[step]["fork_join_config"]
+        names = list(config["branches"])
+        ways: list[list[Ended] | None] = []
+        for name in names:
+            branch = config["branches"][name]
+            ended = self._sequence(list(branch["steps"]), context)
+            has_time_out = branch.get("timeout_seconds") or config.get("branch_timeout_seconds")
+            ends = None if ended is None else [end for _, end in ended]
+            ways.append([*ends, Ended("FAILED", None)] if ends is not None and has_time_out else ends)
+        needed = required(config)
+
+        def end(ends: tuple[Ended, ...]) -> Ended:
+            done = [end.status == "COMPLETED" for end in ends]
+            if sum(done) < needed:
+                return Ended("FAILED", None)
+            return Ended("COMPLETED", {n: e.output if ok else None for n, e, ok in zip(names, ends, done, strict=True)})
+
+        return self._combined(ways, end)
+
+    def _combined(self, ways: list[Any], end: Any) -> list[Ended] | None:
+        """One end for each combination of the parts' ends."""
+        if any(way is None for way in ways):
+            return None
+        number = 1
+        for way in ways:
+            number *= len(way)
+        if number > _MOST_CANDIDATES:
+            return None
+        return _distinct(end(combination) for combination in itertools.product(*ways))
+
+    def _resolved(self, template: Any, step: str, context: Context) -> Inputs | None:
+        lookups = self._lookups(list(references_in(template, self.plan.steps)), step, context)
+        if lookups is None:
+            return None
+        values: dict[str, Any] = {}
+        unresolvable: set[str] = set()
+        for lookup in lookups:
+            try:
+                value = resolve(template, self.plan.steps, lookup.__getitem__)
+                values[canonical(value)] = value
+            except Unresolvable as error:
+                unresolvable.add(error.reference.text)
+            except NotJudged:
+                return None
+        return Inputs(tuple(values.values()), frozenset(unresolvable))
+
+    def _lookups(self, found: list[Reference], step: str, context: Context) -> list[dict[Reference, Any]] | None:
+        """Every assignment of values to the sources of these references."""
+        self._work += 1
+        if self._is_ambiguous or self._work > _ATTEMPTS_AT_WORK:
+            return None
+        fixed: dict[Reference, Any] = {}
+        names = list(dict.fromkeys(reference.name for reference in found if reference.source == "step"))
+        choices: list[list[Any]] = []
+        for name in names:
+            # A step that is referred to stands in the same loops as this one, or in the outer ones of them (REF-18, REF-22).
+            depth = len(self.plan.loops_around(name))
+            outputs = self.outputs(name, context[:depth]) if depth <= len(context) else None
+            if outputs is None:
+                return None
+            choices.append(outputs)
+        for reference in found:
+            if reference.source == "input":
+                fixed[reference] = self._given
+            elif reference.source == "loop":
+                value = self._loop_word(reference.name, context)
+                if value is None:
+                    return None
+                fixed[reference] = value[0]
+        number = 1
+        for choice in choices:
+            number *= len(choice)
+        if number > _MOST_CANDIDATES:
+            return None
+        return [
+            {**fixed, **{found_: values[names.index(found_.name)] for found_ in found if found_.source == "step"}}
+            for values in itertools.product(*choices)
+        ]
+
+    def _loop_word(self, word: str, context: Context) -> tuple[Any] | None:
+        """The value of ${loop.<word>}, in a tuple; None when it is not known (REF-13, REF-14)."""
+        if not context:
+            return (MISSING,)
+        loop, index = context[-1]
+        items = self.items(loop, context[:-1])
+        if items is None or index >= len(items):
+            return None
+        total = len(items)
+        return (
+            {
+                "item": items[index],
+                "index": index,
+                "total": total,
+                "is_first": index == 0,
+                "is_last": index == total - 1,
+            }[word],
+        )
+
+
+def required(config: Mapping[str, Any]) -> int:
+    """How many branches must complete (FJN-05 to FJN-08)."""
+    number = len(config["branches"])
+    match config.get("join_policy"):
+        case "any":
+            return 1
+        case "majority":
+            return number // 2 + 1
+        case "n_of_m":
+            return int(config["n_required"])
+        case _:
+            return number
+
+
+def _distinct(ends: Iterable[Ended]) -> list[Ended]:
+    found: dict[tuple[str, str], Ended] = {}
+    for end in ends:
+        found.setdefault((end.status, canonical(end.output)), end)
+        if len(found) > _MOST_CANDIDATES:
+            break
+    return list(found.values())

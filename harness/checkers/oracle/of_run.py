@@ -1,0 +1,114 @@
+"""The oracle of one observed run, and which steps a task can be of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.checkers.oracle.expected import Context, Oracle, Recorded
+from harness.checkers.oracle.plan import Plan
+from harness.checkers.oracle.values import canonical
+from harness.checkers.view import RunView, Task
+
+_KEPT = "_oracle_of_the_run"
+
+
+def oracle(run: RunView, plan: Plan) -> Oracle:
+    """The oracle of a run; made once."""
+    kept = run.__dict__.get(_KEPT)
+    if kept is None:
+        kept = Oracle(
+            plan,
+            run.input,
+            _recorded(run, plan),
+            _composites(run, plan),
+            was_retried=run.is_retried,
+            is_complete=run.is_complete,
+        )
+        run.__dict__[_KEPT] = kept
+    assert isinstance(kept, Oracle)
+    return kept
+
+
+def contexts_of(run: RunView, plan: Plan, step: str, input_data: Any) -> list[Context] | None:
+    """The places in which a step can have had this input; None when that is not known."""
+    answers = oracle(run, plan)
+    places = answers.contexts(step)
+    if places is None:
+        return None
+    key = canonical(input_data)
+    found = []
+    for place in places:
+        inputs = answers.inputs(step, place)
+        if inputs is None:
+            return None
+        if key in inputs.keys:
+            found.append(place)
+    return found
+
+
+def steps_of(run: RunView, plan: Plan, task: Task) -> list[str]:
+    """The agent steps that a task can be of, by its agent and its input. The contract's task does not name its step.
+
+    A step whose input is not known can be meant by any task for its agent. When no input fits, the task is of one of
+    the steps with its agent, with a wrong input.
+    """
+    kept: dict[str, list[str]] = run.__dict__.setdefault("_steps_of_tasks", {})
+    if task.key not in kept:
+        named = [step for step in plan.agents if plan.steps[step].get("agent_name") == task.agent]
+        fitting = [step for step in named if contexts_of(run, plan, step, task.input) != []]
+        kept[task.key] = fitting or named
+    return kept[task.key]
+
+
+def step_of(run: RunView, plan: Plan, task: Task) -> str | None:
+    """The one step that a task is of, when there is no doubt."""
+    steps = steps_of(run, plan, task)
+    return steps[0] if len(steps) == 1 else None
+
+
+def _recorded(run: RunView, plan: Plan) -> list[Recorded]:
+    """Ends of agent steps as rows and results tell of them."""
+    found: dict[tuple[str, str, str, str], Recorded] = {}
+
+    def add(step: str, given: Any, status: str, output: Any) -> None:
+        entry = Recorded(step, canonical(given), status, output)
+        found.setdefault((step, entry.input_key, status, canonical(output)), entry)
+
+    for row in run.rows:
+        if row.step in plan.steps and plan.kind(row.step) == "agent":
+            for _, seen in row.seen:
+                if seen.get("status") in ("COMPLETED", "FAILED"):
+                    completed = seen["status"] == "COMPLETED"
+                    add(row.step, seen.get("input_data"), str(seen["status"]), seen.get("output_data") if completed else None)
+    if run.is_retried:
+        # A retry may have taken rows up again before their end was seen; results tell what their end was.
+        tasks = {task.task_id: task for task in run.tasks}
+        for event in run.results:
+            value = event["value"] if isinstance(event["value"], Mapping) else {}
+            task = tasks.get(str(value.get("task_id")))
+            if task is None:
+                continue
+            given = canonical(task.input)
+            named = [step for step in plan.agents if plan.steps[step].get("agent_name") == task.agent]
+            with_row = [step for step in named if _had_input(run, step, given)]
+            for step in with_row or named:
+                completed = value.get("status") == "SUCCESS"
+                status = "COMPLETED" if completed else "FAILED"
+                add(step, task.input, status, value.get("output_data") if completed else None)
+    return list(found.values())
+
+
+def _had_input(run: RunView, step: str, key: str) -> bool:
+    return any(canonical(seen.get("input_data")) == key for row in run.rows_of(step) for _, seen in row.seen)
+
+
+def _composites(run: RunView, plan: Plan) -> dict[str, list[Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for row in run.rows:
+        if row.step in plan.steps and plan.kind(row.step) != "agent":
+            for _, seen in row.seen:
+                if seen.get("status") == "COMPLETED":
+                    output = seen.get("output_data")
+                    found.setdefault(row.step, {}).setdefault(canonical(output), output)
+    return {step: list(outputs.values()) for step, outputs in found.items()}

@@ -1,0 +1,176 @@
+"""Draws: Hypothesis strategies by name, as a scenario file writes them.
+
+All that is drawn is JSON that every part of the family can hold: no NaN, no infinity, whole numbers that a double holds
+exactly, no lone surrogates, and no U+0000, which PostgreSQL refuses (unless an `alphabet` asks for it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+MOST_INTEGER: Final = 2**53
+"""Whole numbers between minus this and this are exact as doubles."""
+
+Place = tuple[str | int, ...]
+
+
+def strategy(draws: Mapping[str, Any]) -> SearchStrategy[dict[str, Any]]:
+    """A strategy for a mapping of every draw's name to a value.
+
+    Raises:
+        ValueError: a strategy's arguments contradict each other.
+    """
+    from hypothesis import strategies as st
+
+    return st.fixed_dictionaries({name: strategy_of(written) for name, written in draws.items()})
+
+
+def strategy_of(written: Any) -> SearchStrategy[Any]:
+    """The strategy that one entry of a file names."""
+    if isinstance(written, str):
+        written = {written: {}}
+    ((name, arguments),) = written.items()
+    return _STRATEGIES[name](arguments)
+
+
+def draw_mistakes(draws: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """(place, message) of every draw that can give no value."""
+    if not draws:
+        return
+    from hypothesis.errors import HypothesisException
+
+    for name, written in draws.items():
+        try:
+            strategy_of(written).validate()
+        except (HypothesisException, ValueError, TypeError) as error:
+            yield (name,), f"no value can be drawn so: {' '.join(str(error).split())}"
+
+
+def _integers(arguments: Mapping[str, Any]) -> SearchStrategy[int]:
+    from hypothesis import strategies as st
+
+    least, most = arguments.get("min_value"), arguments.get("max_value")
+    least = min(-MOST_INTEGER, most if most is not None else 0) if least is None else least
+    most = max(MOST_INTEGER, least) if most is None else most
+    return st.integers(least, most)
+
+
+def _floats(arguments: Mapping[str, Any]) -> SearchStrategy[float]:
+    from hypothesis import strategies as st
+
+    return st.floats(**arguments, allow_nan=False, allow_infinity=False)
+
+
+def _text(arguments: Mapping[str, Any]) -> SearchStrategy[str]:
+    from hypothesis import strategies as st
+
+    sizes = {key: value for key, value in arguments.items() if key != "alphabet"}
+    return st.text(arguments.get("alphabet") or _characters(), **sizes)
+
+
+def _characters() -> SearchStrategy[str]:
+    from hypothesis import strategies as st
+
+    return st.characters(codec="utf-8", exclude_characters="\0")
+
+
+def _lists(arguments: Mapping[str, Any]) -> SearchStrategy[list[Any]]:
+    from hypothesis import strategies as st
+
+    sizes = {key: value for key, value in arguments.items() if key in ("min_size", "max_size")}
+    unique_by = _canonical if arguments.get("unique") else None
+    return st.lists(strategy_of(arguments["elements"]), unique_by=unique_by, **sizes)
+
+
+def _dictionaries(arguments: Mapping[str, Any]) -> SearchStrategy[dict[str, Any]]:
+    from hypothesis import strategies as st
+
+    sizes = {key: value for key, value in arguments.items() if key in ("min_size", "max_size")}
+    keys = strategy_of(arguments["keys"]).map(lambda key: key if isinstance(key, str) else _canonical(key))
+    return st.dictionaries(keys, strategy_of(arguments["values"]), **sizes)
+
+
+def _json(arguments: Mapping[str, Any]) -> SearchStrategy[Any]:
+    from hypothesis import strategies as st
+
+    scalars = st.none() | st.booleans() | _integers({}) | _floats({}) | _text({})
+    return st.recursive(
+        scalars,
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(_text({"max_size": 10}), inner, max_size=5),
+        max_leaves=arguments.get("max_leaves", 10),
+    )
+
+
+def _schema(schema: Any) -> SearchStrategy[Any]:
+    from hypothesis_jsonschema import from_schema
+
+    return from_schema(schema).filter(_is_portable)
+
+
+def _is_portable(value: Any) -> bool:
+    """Whether every part of the family can hold a value that a JSON Schema allowed."""
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str) and "\0" in part:
+            return False
+        if isinstance(part, int) and not isinstance(part, bool) and abs(part) > MOST_INTEGER:
+            return False
+        if isinstance(part, dict):
+            waiting += [*part, *part.values()]
+        elif isinstance(part, list):
+            waiting += part
+    return True
+
+
+def _canonical(value: Any) -> str:
+    import json
+
+    return json.dumps(value, sort_keys=True)
+
+
+def _simple(name: str) -> Callable[[Any], SearchStrategy[Any]]:
+    def made(_: Any) -> SearchStrategy[Any]:
+        from hypothesis import strategies as st
+
+        made_by: Callable[[], SearchStrategy[Any]] = getattr(st, name)
+        return made_by()
+
+    return made
+
+
+def _of_value(name: str) -> Callable[[Any], SearchStrategy[Any]]:
+    def made(value: Any) -> SearchStrategy[Any]:
+        from hypothesis import strategies as st
+
+        made_by: Callable[[Any], SearchStrategy[Any]] = getattr(st, name)
+        return made_by(value)
+
+    return made
+
+
+def _one_of(parts: Any) -> SearchStrategy[Any]:
+    from hypothesis import strategies as st
+
+    return st.one_of([strategy_of(part) for part in parts])
+
+
+_STRATEGIES: Final[Mapping[str, Callable[[Any], SearchStrategy[Any]]]] = {
+    "integers": _integers,
+    "floats": _floats,
+    "text": _text,
+    "booleans": _simple("booleans"),
+    "none": _simple("none"),
+    "just": _of_value("just"),
+    "sampled_from": _of_value("sampled_from"),
+    "one_of": _one_of,
+    "lists": _lists,
+    "dictionaries": _dictionaries,
+    "fixed_dictionaries": strategy,
+    "json": _json,
+    "schema": _schema,
+}
