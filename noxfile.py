@@ -39,7 +39,7 @@ def tests(session: nox.Session) -> None:
     install(session)
     check(session)
     session.run(
-        "pytest", *(session.posargs or ["tests", "--ignore=tests/integration", "-n", "2", "--dist", "loadgroup"])
+        "pytest", *(session.posargs or ["tests", "--ignore=tests/integration", "-n", "2", "--dist", "loadfile"])
     )
 
 

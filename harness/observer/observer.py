@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+
+from typing import Any
 
 from harness.history import Event, HistoryWriter
 from harness.observer.agents import AgentWatch
@@ -27,6 +29,7 @@ class Observer:
         self._tap = KafkaTap(brokers, binding, self.scopes, self._saw_message)
         self._offsets = OffsetWatch(brokers, groups, binding, self.scopes)
         self.agents = AgentWatch(self.scopes)
+        self._listener: Callable[[Scope, Event], None] | None = None
 
     def start(self) -> None:
         """Begin to watch; returns once every message from now on will be seen.
@@ -45,6 +48,10 @@ class Observer:
         self._rows.stop()
         self._reader.close()
 
+    def listen(self, listener: Callable[[Scope, Event], None] | None) -> None:
+        """Tell one listener of every message that belongs to a scenario, in the tap's thread; None tells nobody."""
+        self._listener = listener
+
     def open(self, writer: HistoryWriter) -> Scope:
         """Observe for one more history."""
         return self.scopes.open(writer)
@@ -52,6 +59,10 @@ class Observer:
     def close(self, scope: Scope) -> None:
         """Observe nothing more for it."""
         self.scopes.close(scope)
+
+    def positions(self) -> dict[Any, int]:
+        """How far each partition has been read."""
+        return self._tap.positions()
 
     def catch_up(self, scope: Scope, deadline_seconds: float) -> str | None:
         """Wait until everything that has happened so far is in the history; None, or what could not be seen."""
@@ -71,6 +82,8 @@ class Observer:
         return None
 
     def _saw_message(self, scope: Scope, event: Event) -> None:
+        if self._listener is not None:
+            self._listener(scope, event)
         if event.run is None:
             return
         self._rows.hurry(event.run)

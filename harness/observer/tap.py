@@ -68,6 +68,11 @@ class KafkaTap:
         """Whether it still reads."""
         return self._thread.is_alive() and self.broken is None
 
+    def positions(self) -> dict[TopicPartition, int]:
+        """How far each partition has been read."""
+        with self._moved:
+            return dict(self._positions)
+
     def catch_up(self, deadline_seconds: float) -> bool:
         """Wait until everything has been read that is on the topics now; False when that did not come about in time."""
         until = time.monotonic() + deadline_seconds

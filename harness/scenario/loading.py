@@ -107,7 +107,7 @@ def _fill(parts: Parts, variant: str, given: Mapping[str, Any]) -> tuple[Parts, 
         ]
     values, mistakes = _parameters(parts, {**declared, **given}, variant if given else "")
     data = {**parts.data, "parameters": values}
-    for name in ("workflows", "agents", "timeline", "expect", "draws", "deadline_seconds", "examples"):
+    for name in data.keys() - {"include", "variants", "parameters"}:
         if name not in data or mistakes:
             continue
         try:

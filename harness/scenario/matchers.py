@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from harness.document import did_you_mean
 from harness.scenario import templates
 
 Place = tuple[str | int, ...]
@@ -27,7 +26,7 @@ MISSING: Final = _Missing()
 """What is found where there is nothing: an absent field or column."""
 
 TYPES: Final = ("string", "integer", "number", "boolean", "object", "array", "null")
-_BOUNDS: Final = frozenset({"at_least", "at_most"})
+BOUNDS: Final = frozenset({"at_least", "at_most"})
 _MOST_SHOWN = 200
 
 
@@ -38,7 +37,7 @@ def matches(matcher: Any, found: Any, bindings: dict[str, Any]) -> str | None:
     not match.
 
     Raises:
-        ValueError: the matcher is none (see `mistakes`, which finds that when a file is read).
+        ValueError: the matcher is none (see `matcher_mistakes`, which finds that when a file is read).
     """
     open_bindings = dict(bindings)
     difference = _difference(matcher, found, open_bindings, ())
@@ -66,37 +65,19 @@ def count_matches(count: Any, found: int) -> str | None:
     return None if found == count else f"expected {count}, found {found}"
 
 
-def mistakes(matcher: Any, place: Place = ()) -> Iterator[tuple[Place, str]]:
-    """(place, message) of what makes a matcher unusable. Places are below `place`."""
-    if isinstance(matcher, Mapping):
-        word = _word_of(matcher)
-        if word is None:
-            for key, item in matcher.items():
-                yield from mistakes(item, (*place, key))
-        elif word == "at_least":
-            for bound, value in matcher.items():
-                if not _is_number(value) and templates.whole_name(value) is None:
-                    yield (*place, bound), f"expected a number, found {shown(value)}"
-        else:
-            yield from ((inner, message) for inner, message in _MISTAKES[word](matcher[word], (*place, word)))
-    elif isinstance(matcher, (list, tuple)):
-        for index, item in enumerate(matcher):
-            yield from mistakes(item, (*place, index))
-
-
-def bound_names(matcher: Any) -> Iterator[tuple[Place, str]]:
-    """(place, name) of every `bind` in a matcher."""
-    waiting: list[tuple[Place, Any]] = [((), matcher)]
-    while waiting:
-        place, part = waiting.pop()
-        if isinstance(part, Mapping):
-            word = _word_of(part)
-            if word == "bind":
-                yield (*place, "bind"), str(part["bind"])
-            elif word != "equals":
-                waiting += [((*place, key), item) for key, item in part.items()]
-        elif isinstance(part, (list, tuple)):
-            waiting += [((*place, index), item) for index, item in enumerate(part)]
+def type_of(value: Any) -> str:
+    """The JSON type; a number without a fraction is an integer. "nothing" for MISSING."""
+    if value is MISSING:
+        return "nothing"
+    if isinstance(value, bool):
+        return "boolean"
+    if is_number(value):
+        return "integer" if isinstance(value, int) or value.is_integer() else "number"
+    if isinstance(value, str):
+        return "string"
+    if isinstance(value, Mapping):
+        return "object"
+    return "null" if value is None else "array"
 
 
 def shown(value: Any) -> str:
@@ -130,7 +111,7 @@ def _difference(matcher: Any, found: Any, bindings: dict[str, Any], place: Place
         except templates.UnknownName as unknown:
             return place, f"nothing is bound to '{unknown.name}' yet"
     if isinstance(matcher, Mapping):
-        word = _word_of(matcher)
+        word = word_of(matcher)
         if word is None:
             return _object_difference(matcher, found, bindings, place, exactly=True)
         return _WORDS[word](matcher if word == "at_least" else matcher[word], found, bindings, place)
@@ -190,13 +171,13 @@ def _unequal(expected: Any, found: Any, place: Place) -> Difference | None:
         return None
     same = (
         _same_number(expected, found)
-        if _is_number(expected) and _is_number(found)
+        if is_number(expected) and is_number(found)
         else (type(expected) is type(found) and expected == found)
     )
     return None if same else (place, f"expected {shown(expected)}, found {shown(found)}")
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
@@ -207,9 +188,9 @@ def _same_number(one: float, other: float) -> bool:
         return one == other
 
 
-def _word_of(matcher: Mapping[Any, Any]) -> str | None:
+def word_of(matcher: Mapping[Any, Any]) -> str | None:
     """The word that makes an object a matcher; `at_least` stands for both bounds."""
-    if matcher and matcher.keys() <= _BOUNDS:
+    if matcher and matcher.keys() <= BOUNDS:
         return "at_least"
     if len(matcher) == 1:
         (word,) = matcher
@@ -278,21 +259,6 @@ def _type(name: Any, found: Any, bindings: dict[str, Any], place: Place) -> Diff
     return place, f"expected a value of type {name}, found {shown(found)}"
 
 
-def type_of(value: Any) -> str:
-    """The JSON type; a number without a fraction is an integer. "nothing" for MISSING."""
-    if value is MISSING:
-        return "nothing"
-    if isinstance(value, bool):
-        return "boolean"
-    if _is_number(value):
-        return "integer" if isinstance(value, int) or value.is_integer() else "number"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, Mapping):
-        return "object"
-    return "null" if value is None else "array"
-
-
 def _exists(wanted: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:  # noqa: ARG001
     if (found is not MISSING) == wanted:
         return None
@@ -317,7 +283,7 @@ def _bind(name: Any, found: Any, bindings: dict[str, Any], place: Place) -> Diff
 
 
 def _bounds(bounds: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
-    if not _is_number(found):
+    if not is_number(found):
         return place, f"expected a number, found {shown(found)}"
     sentence = count_matches(_filled(bounds, bindings), found)
     return (place, sentence) if sentence else None
@@ -361,74 +327,3 @@ _WORDS: Final[Mapping[str, _Judge]] = {
 }
 WORDS: Final = frozenset(_WORDS)
 """The words that make an object with one key a matcher."""
-
-
-def _bad_pattern(pattern: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    if not isinstance(pattern, str):
-        yield place, f"expected a regular expression as a text, found {shown(pattern)}"
-        return
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        yield place, f"expected a regular expression, found {shown(pattern)}: {error}"
-
-
-def _bad_like(part: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    if not isinstance(part, Mapping):
-        yield place, f"expected a mapping of fields, found {shown(part)}; a list or a scalar needs no 'like'"
-        return
-    for key, item in part.items():
-        yield from mistakes(item, (*place, key))
-
-
-def _bad_list(parts: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    if not isinstance(parts, (list, tuple)) or not parts:
-        yield place, f"expected a list of matchers, found {shown(parts)}"
-        return
-    yield from mistakes(parts, place)
-
-
-def _bad_type(name: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    if name not in TYPES:
-        yield (
-            place,
-            (
-                f"expected one of {', '.join(TYPES)}, found {shown(name)}{did_you_mean(name, TYPES)} "
-                "(an object that has the field 'type' is written {equals: {type: ...}})"
-            ),
-        )
-
-
-def _bad_exists(wanted: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    if not isinstance(wanted, bool):
-        yield place, f"expected true or false, found {shown(wanted)}"
-
-
-def _bad_length(count: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    bounds = count.values() if isinstance(count, Mapping) and count.keys() <= _BOUNDS else [count]
-    if not all(type_of(bound) == "integer" or templates.whole_name(bound) for bound in bounds):
-        yield place, f"expected a count (a whole number, or at_least and at_most), found {shown(count)}"
-
-
-def _bad_bind(name: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    if not isinstance(name, str) or not re.fullmatch(templates.NAME, name):
-        yield place, f"expected a name of letters, digits, - and _, found {shown(name)}"
-
-
-def _never_bad(_: Any, __: Place) -> Iterator[tuple[Place, str]]:
-    return iter(())
-
-
-_MISTAKES: Final[Mapping[str, Callable[[Any, Place], Iterator[tuple[Place, str]]]]] = {
-    "equals": _never_bad,
-    "matches": _bad_pattern,
-    "contains": mistakes,
-    "like": _bad_like,
-    "one_of": _bad_list,
-    "all_of": _bad_list,
-    "not": mistakes,
-    "type": _bad_type,
-    "exists": _bad_exists,
-    "length": _bad_length,
-    "bind": _bad_bind,
-}

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.scenario import matchers
 from harness.scenario.acts import executes_of
+from harness.scenario.matcher_mistakes import bound_names
 
 RESERVED: Final = frozenset({"workflows", "agents", "unique", "now"})
 """Names of the world, which nothing else can have."""
@@ -33,15 +33,14 @@ class Names:
         self._data = data
         self.runs: dict[str, Run] = {}
         self.bound: set[str] = set()
-        self.ever_bound: set[str] = set()
-        self.ever_bound_anywhere = set(_bound_in(data))
+        self.ever_bound = frozenset(_bound_in(data))
         self.made_by_harness = dict(_made_by_harness(data))
 
     def copy(self) -> Names:
         """The same names, to go on separately."""
         other = object.__new__(Names)
         other.__dict__.update(self.__dict__)
-        other.runs, other.bound, other.ever_bound = dict(self.runs), set(self.bound), set(self.ever_bound)
+        other.runs, other.bound = dict(self.runs), set(self.bound)
         return other
 
     def joined(self, others: Iterable[Names]) -> Names:
@@ -50,13 +49,11 @@ class Names:
         for other in others:
             joined.runs.update(other.runs)
             joined.bound |= other.bound
-            joined.ever_bound |= other.ever_bound
         return joined
 
-    def bind(self, name: str) -> None:
-        """A matcher gives a value to the name."""
-        self.bound.add(name)
-        self.ever_bound.add(name)
+    def bind_all(self) -> None:
+        """From here on, everything that a matcher anywhere binds may have its value."""
+        self.bound |= self.ever_bound
 
     def is_taken(self, name: str) -> bool:
         """Whether a matcher cannot bind this name, since it means something else."""
@@ -143,4 +140,4 @@ def _made_by_harness(data: Mapping[str, Any]) -> Iterator[tuple[str, Run]]:
 
 def _bound_in(data: Mapping[str, Any]) -> Iterator[str]:
     for part in (data["timeline"], data.get("expect", {})):
-        yield from (name for _, name in matchers.bound_names(part))
+        yield from (name for _, name in bound_names(part))

@@ -9,8 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from harness.document import Document, Mistake, MistakesFound, Place, did_you_mean, mistakes_by, read_document
-from harness.scenario import templates
+from harness.document import Document, Mistake, MistakesFound, did_you_mean, mistakes_by, read_document
 
 SCENARIOS_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "scenarios"
 """Where a checkout keeps its suite and the schema of its files."""
@@ -58,18 +57,6 @@ class Parts:
     def mistakes_by(self, schema: Mapping[str, Any]) -> list[Mistake]:
         """Every way in which the joined data break the schema."""
         return mistakes_by(self.data, schema, self.mistake)
-
-    def names_used(self) -> set[str]:
-        """The first part of every name that a template of the joined data uses, before anything was filled in."""
-        return {name.partition(".")[0] for _, name in templates.names(self.written)}
-
-    def own_names(self, section: str) -> set[str]:
-        """The names that the scenario's own file gives in a section."""
-        return set(self.own.data.get(section, ()))
-
-    def is_own(self, place: Place) -> bool:
-        """Whether the place stands in the scenario's own file."""
-        return tuple(place[:2]) not in self._origins
 
 
 def read_parts(path: Path) -> Parts:

@@ -224,9 +224,6 @@ class KafkaSubscription:
 
     def close(self) -> None:
         self._consumer.close()
-        # Only when librdkafka's handle is destroyed is the group sure to have been told; a process that ends with the
-        # handle alive would make the others wait for its session to end.
-        del self._consumer
 
 
 def ensure_topics(brokers: str, topics: Sequence[str], *, partitions: int, timeout_seconds: float) -> None:

@@ -136,7 +136,9 @@ class Registry:
                 for name in names:
                     answer = _agent_or_reason(name, records.get(name))
                     self._known.pop(name, None)
-                    self._known[name] = (until, answer)
+                    # That an agent is missing is never believed: it may be registered a moment later.
+                    if name in records:
+                        self._known[name] = (until, answer)
                     self._asked.pop(name).set_result(answer)
                 while len(self._known) > _CACHED_AGENTS:
                     del self._known[next(iter(self._known))]

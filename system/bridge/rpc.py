@@ -75,12 +75,10 @@ def error_in(body: bytes) -> str | None:
 
 
 def _output(result: dict[str, Any]) -> dict[str, Any]:
-    """The result with the text of its artifacts; a `text` of its own stays (AGT-06)."""
-    if "text" in result:
-        return result
+    """The result with the text of its artifacts, if it has any; a `text` of its own stays (AGT-06)."""
     artifacts = result.get("artifacts")
-    if not isinstance(artifacts, list):
-        return {**result, "text": ""}
+    if "text" in result or not isinstance(artifacts, list):
+        return result
     texts = [text for artifact in artifacts if isinstance(artifact, dict) for text in _texts(artifact.get("parts"))]
     return {**result, "text": "\n".join(texts)}
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from system.engine import forks
 from system.engine.definition import (
-    Branch,
     ConditionalStep,
     ForkJoinStep,
     LoopStep,
@@ -21,11 +20,10 @@ from system.engine.state import (
     LoopFrame,
     ParallelFrame,
     StepRecord,
-    branch_path,
     child_path,
 )
 from system.engine.transitions import StepStatus
-from system.engine.values import kind_of, quoted
+from system.engine.values import kind_of
 
 if TYPE_CHECKING:
     from system.engine.progress import Progress
@@ -42,7 +40,7 @@ def open_composite(progress: Progress, step: Step, path: str) -> None:
     elif isinstance(kind, LoopStep):
         _open_loop(progress, kind, path)
     elif isinstance(kind, ForkJoinStep):
-        _open_fork(progress, kind, path)
+        forks.open_fork(progress, kind, path)
 
 
 def child_ended(progress: Progress, record: StepRecord) -> None:
@@ -62,11 +60,7 @@ def child_ended(progress: Progress, record: StepRecord) -> None:
     elif isinstance(kind, LoopStep) and isinstance(frame, LoopFrame):
         _iteration_went_on(progress, kind, frame, path, record)
     elif isinstance(kind, ForkJoinStep) and isinstance(frame, ForkFrame):
-        _branch_went_on(progress, kind, frame, path, record)
-
-
-def _failure(record: StepRecord) -> str:
-    return f"step {quoted(record.step_id)} failed: {record.error_message}"
+        forks.went_on(progress, kind, path, record)
 
 
 def _standing(progress: Progress, path: str) -> StepStatus | None:
@@ -96,7 +90,7 @@ def _start_children(progress: Progress, kind: ParallelStep, path: str) -> None:
         return
     ended = [progress.steps[child_path(path, child)] for child in kind.children]
     # Told in the order of the definition, so that the order of arrival leaves no trace.
-    errors = [_failure(record) for record in ended if record.status == "FAILED"]
+    errors = [record.failure for record in ended if record.status == "FAILED"]
     if errors:
         progress.fail(path, "; ".join(errors))
     else:
@@ -121,7 +115,7 @@ def _end_conditional(progress: Progress, frame: ConditionalFrame, path: str, rec
     if record.status == "COMPLETED":
         progress.complete(path, _conditional_output(frame.result, record.step_id, record.output_data))
     else:
-        progress.fail(path, _failure(record))
+        progress.fail(path, record.failure)
 
 
 def _conditional_output(result: bool, step_id: str | None, output: Any) -> dict[str, Any]:
@@ -188,7 +182,7 @@ def _standing_iteration(progress: Progress, kind: LoopStep, path: str, iteration
 def _first_failure(progress: Progress, kind: LoopStep, path: str, started: int) -> str:
     lasts = (_last_of_iteration(progress, kind, path, iteration) for iteration in range(started))
     failed = next(record for record in lasts if record.status == "FAILED")
-    return f"iteration {failed.iteration}: {_failure(failed)}"
+    return f"iteration {failed.iteration}: {failed.failure}"
 
 
 def _iteration_went_on(progress: Progress, kind: LoopStep, frame: LoopFrame, path: str, record: StepRecord) -> None:
@@ -219,94 +213,3 @@ def _last_of_iteration(progress: Progress, kind: LoopStep, path: str, iteration:
         if record is not None:
             return record
     raise AssertionError(f"iteration {iteration} of {path} was counted but never begun")
-
-
-# fork_join
-
-
-def _open_fork(progress: Progress, kind: ForkJoinStep, path: str) -> None:
-    progress.frames[path] = ForkFrame(frozenset(branch.name for branch in kind.branches))
-    for branch in kind.branches:
-        if branch.timeout_seconds is not None:
-            due_at = _due_at(progress, path, branch.timeout_seconds)
-            progress.set_timer(path, branch_path(path, branch.name), due_at)
-        progress.begin(branch.steps[0], path, branch=branch.name)
-
-
-def _due_at(progress: Progress, path: str, timeout_seconds: float) -> datetime:
-    # Every branch starts with the fork_join itself.
-    return progress.steps[path].started_at + timedelta(seconds=timeout_seconds)
-
-
-def _branch(kind: ForkJoinStep, name: str) -> Branch:
-    return next(branch for branch in kind.branches if branch.name == name)
-
-
-def _branch_went_on(progress: Progress, kind: ForkJoinStep, frame: ForkFrame, path: str, record: StepRecord) -> None:
-    slot = progress.definition.steps[record.step_id].slot
-    assert slot is not None
-    assert slot.branch is not None
-    if slot.branch not in frame.open:
-        return
-    steps = _branch(kind, slot.branch).steps
-    if record.status == "COMPLETED" and slot.index + 1 < len(steps):
-        progress.begin(steps[slot.index + 1], path, branch=slot.branch)
-        return
-    _end_branch(progress, kind, path, slot.branch, failed=record.status == "FAILED")
-
-
-def find_open_branch(progress: Progress, timer_path: str) -> tuple[str, Branch, datetime] | None:
-    """(path of the fork_join, branch, when its time is over) of the open branch whose timer this is, if there is one."""
-    for path, frame in progress.frames.items():
-        if not isinstance(frame, ForkFrame) or not timer_path.startswith(path):
-            continue
-        kind = progress.definition.steps[progress.steps[path].step_id].kind
-        assert isinstance(kind, ForkJoinStep)
-        for branch in kind.branches:
-            is_meant = branch.name in frame.open and branch_path(path, branch.name) == timer_path
-            if is_meant and branch.timeout_seconds is not None:
-                return path, branch, _due_at(progress, path, branch.timeout_seconds)
-    return None
-
-
-def time_out_branch(progress: Progress, path: str, branch: Branch) -> None:
-    """End an open branch of the fork_join at `path`, with all that is open in it."""
-    kind = progress.definition.steps[progress.steps[path].step_id].kind
-    assert isinstance(kind, ForkJoinStep)
-    message = f"branch {quoted(branch.name)} timed out after {branch.timeout_seconds} s"
-    for open_path in progress.open_paths(below=f"{branch_path(path, branch.name)}/"):
-        progress.abandon(open_path, "FAILED", message)
-    _end_branch(progress, kind, path, branch.name, failed=True)
-
-
-def _end_branch(progress: Progress, kind: ForkJoinStep, path: str, name: str, *, failed: bool) -> None:
-    frame = progress.frames[path]
-    assert isinstance(frame, ForkFrame)
-    if _branch(kind, name).timeout_seconds is not None:
-        progress.clear_timer(path, branch_path(path, name))
-    frame = ForkFrame(frame.open - {name}, frame.failed | {name} if failed else frame.failed)
-    progress.frames[path] = frame
-    if frame.open:
-        return
-    succeeded = len(kind.branches) - len(frame.failed)
-    if succeeded >= kind.n_required:
-        progress.complete(path, _fork_output(progress, kind, path, frame.failed))
-        return
-    told = "; ".join(
-        f"branch {quoted(branch.name)}: {_failure(_last_of_branch(progress, path, branch))}"
-        for branch in kind.branches
-        if branch.name in frame.failed
-    )
-    progress.fail(path, f"{succeeded} of {len(kind.branches)} branches succeeded, {kind.n_required} needed: {told}")
-
-
-def _last_of_branch(progress: Progress, path: str, branch: Branch) -> StepRecord:
-    paths = (child_path(path, step_id, branch=branch.name) for step_id in reversed(branch.steps))
-    return next(progress.steps[step_path] for step_path in paths if step_path in progress.steps)
-
-
-def _fork_output(progress: Progress, kind: ForkJoinStep, path: str, failed: frozenset[str]) -> dict[str, Any]:
-    return {
-        branch.name: None if branch.name in failed else _last_of_branch(progress, path, branch).output_data
-        for branch in kind.branches
-    }

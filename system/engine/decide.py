@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from system.engine import composites
+from system.engine import forks
 from system.engine.decisions import Decision, Ignored, SetTimer, StepSuperseded
 from system.engine.events import (
     BranchTimedOut,
@@ -165,14 +165,14 @@ def _result_received(progress: Progress, event: ResultReceived) -> Decision | No
 def _branch_timed_out(progress: Progress, event: BranchTimedOut) -> Decision | None:
     if progress.status != "RUNNING":
         return Ignored(f"the run is {progress.status}: its timers do not matter")
-    found = composites.find_open_branch(progress, event.path)
+    found = forks.find_open_branch(progress, event.path)
     if found is None:
         return Ignored("the branch has ended already")
     path, branch, due_at = found
     if progress.now < due_at:
         # A timer from before a retry: the branch that stands at its path now has time left.
         return SetTimer(event.path, due_at)
-    composites.time_out_branch(progress, path, branch)
+    forks.time_out_branch(progress, path, branch)
     progress.drain()
     return None
 

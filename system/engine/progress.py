@@ -20,7 +20,7 @@ from system.engine.references import Unresolved, resolve
 from system.engine.scope import Place
 from system.engine.state import Frame, RunState, StepRecord, child_path, task_id
 from system.engine.transitions import RunStatus, StepStatus, check_run, check_step
-from system.engine.values import DEEPEST_VALUE, is_deeper_than, quoted
+from system.engine.values import DEEPEST_VALUE, is_deeper_than
 
 
 class Progress:
@@ -215,7 +215,7 @@ class Progress:
             elif record.status == "COMPLETED":
                 self._go_on(record)
             else:
-                self.change_run("FAILED", f"step {quoted(record.step_id)} failed: {record.error_message}")
+                self.change_run("FAILED", record.failure)
 
     def _go_on(self, record: StepRecord) -> None:
         following = self.definition.steps[record.step_id].next_step

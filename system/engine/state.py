@@ -16,6 +16,7 @@ from typing import Any
 
 from system.engine.definition import Definition
 from system.engine.transitions import RunStatus, StepStatus
+from system.engine.values import quoted
 
 _TASK_NAMESPACE = uuid.UUID("6f0c1f5e-6d0e-4f0e-9a51-5d3f7c1b8a42")
 _RESERVED = re.compile(r"[%/:\[\]]")
@@ -43,6 +44,11 @@ class StepRecord:
     attempt: int = 1
     generation: int = 0
     task_id: str | None = None
+
+    @property
+    def failure(self) -> str:
+        """The message of what fails because this step has: it names the step as it is written and says why."""
+        return f"step {quoted(self.step_id)} failed: {self.error_message}"
 
 
 @dataclass(frozen=True, slots=True)

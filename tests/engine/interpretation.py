@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tests.engine.agents import Behaviour
 from tests.engine.expressions import Undefined, holds, reference_value
-from tests.engine.strategies import Behaviour
 
 Json = Any
 

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from system.definitions import load_definition
-from system.engine.decide import decide, decide_many, restore
+from system.engine.decide import decide, decide_many
 from system.engine.decisions import (
-    ClearTimer,
-    Decision,
     Ignored,
     PublishTask,
     RunChanged,
-    SetTimer,
     StepChanged,
-    StepSuperseded,
 )
 from system.engine.events import (
     BranchTimedOut,
@@ -33,69 +25,20 @@ from system.engine.events import (
     RunTimedOut,
 )
 from system.engine.state import RunState, child_path, task_id
+from tests.engine.building import (
+    PAIR,
+    SECOND,
+    agent,
+    answered,
+    pending,
+    result,
+    retried,
+    rows,
+    started,
+)
 from tests.engine.invariants import snapshot
 from tests.engine.simulation import START, Simulation
-from tests.engine.strategies import ODD_IDS, Behaviour, Case, Options, cases
-
-Raw = dict[str, Any]
-SECOND = timedelta(seconds=1)
-
-
-def agent(step_id: str, **fields: Any) -> Raw:
-    return {"id": step_id, "agent_name": "x", **fields}
-
-
-def workflow(*steps: Raw) -> Raw:
-    return {"name": "w", "start_step": steps[0]["id"], "steps": {step["id"]: step for step in steps}}
-
-
-def pending(*steps: Raw, input_data: Any = None, **fields: Any) -> RunState:
-    return RunState("run-1", "PENDING", load_definition(workflow(*steps)), input_data or {}, START, **fields)
-
-
-def started(*steps: Raw, input_data: Any = None) -> RunState:
-    return decide(pending(*steps, input_data=input_data), ExecutionRequested(START), START)[0]
-
-
-def result(state: RunState, path: str, error: str | None = None, output: Any = None) -> ResultReceived:
-    task = state.steps[path].task_id
-    assert task is not None
-    return ResultReceived(task, error is None, output if error is None else None, error)
-
-
-def answered(
-    state: RunState, path: str, error: str | None = None, output: Any = None
-) -> tuple[RunState, list[Decision]]:
-    return decide(state, result(state, path, error, output), START)
-
-
-def published(decisions: list[Decision]) -> list[str]:
-    return [decision.path for decision in decisions if isinstance(decision, PublishTask)]
-
-
-def rows(state: RunState, **changes: Any) -> RunState:
-    """The state after the run's row was changed from outside."""
-    return restore(replace(state, steps={}, frames={}, in_flight={}, **changes), state.steps.values(), START)[0]
-
-
-def retried(
-    state: RunState, resume_from_step: str | None = None, *, at: datetime = START
-) -> tuple[RunState, list[Decision]]:
-    again = rows(state, status="PENDING", error_message=None, generation=state.generation + 1)
-    return decide(again, ExecutionRequested(at, resume_from_step), at)
-
-
-PAIR = {"id": "p", "type": "parallel", "parallel_steps": ["a", "b"]}
-FORK: Raw = {
-    "id": "f", "type": "fork_join",
-    "fork_join_config": {"branches": {"l": {"steps": ["a", "c"], "timeout_seconds": 5}, "r": {"steps": ["b"]}}, "join_policy": "any"},
-}  # fmt: skip
-
-
-def loop(*body: str, **config: Any) -> Raw:
-    collection = config.pop("collection", "${workflow.input.items}")
-    return {"id": "l", "type": "loop", "loop_config": {"collection": collection, "loop_body": list(body), **config}}
-
+from tests.engine.strategies import ODD_IDS, Case, Options, cases
 
 # start and end
 
@@ -206,199 +149,6 @@ def test_an_old_cancellation_does_not_touch_the_retried_run(counted: bool, reque
     assert decide(again, CancellationRequested(START + 4 * SECOND), START + 4 * SECOND)[0].status == "CANCELLED"
 
 
-# retries
-
-
-def test_a_retry_that_was_not_counted_makes_new_attempts_all_the_same() -> None:
-    """RES-08: whoever plays the API knows the contract's columns only."""
-    state = started(agent("a"))
-    first = state.steps["a"]
-    state, _ = answered(state, "a", error="boom")
-    state, decisions = decide(rows(state, status="PENDING"), ExecutionRequested(START), START)
-    assert (state.generation, state.steps["a"].generation, state.steps["a"].attempt) == (1, 1, 2)
-    assert state.steps["a"].task_id != first.task_id
-    assert StepSuperseded("a", 0) in decisions
-
-
-def test_what_was_in_flight_keeps_its_task_through_a_cancellation() -> None:
-    """RES-09, RES-10."""
-    state = started(agent("a"))
-    (task,) = state.in_flight
-    state, _ = decide(state, CancellationRequested(START), START)
-    state, decisions = retried(state)
-    assert published(decisions) == ["a"]
-    assert list(state.in_flight) == [task]
-    state, _ = decide(state, ResultReceived(task, True, {}), START)
-    assert state.status == "COMPLETED"
-
-
-def test_a_retry_that_comes_before_its_cancellation_is_heard_of_keeps_the_task() -> None:
-    state = started(PAIR, agent("a"), agent("b"))
-    tasks = set(state.in_flight)
-    state, decisions = decide(rows(state, status="PENDING", generation=1), ExecutionRequested(START), START)
-    assert sorted(published(decisions)) == ["p/a", "p/b"]
-    assert set(state.in_flight) == tasks
-
-
-@pytest.mark.parametrize(
-    "config", [{}, {"execution_mode": "parallel", "max_parallelism": 2}], ids=["sequential", "parallel"]
-)
-def test_iterations_that_run_again_keep_within_the_limit(config: Raw) -> None:
-    """LOP-04, LOP-05, RES-04: iterations that failed behind a completed step are begun again one after another."""
-    body = [agent("a"), agent("b")]
-    state = started(loop("a", "b", on_error="continue", **config), *body, input_data={"items": [0] * 6})
-    for number in range(5):
-        state, _ = answered(state, f"l[{number}]/a")
-        state, _ = answered(state, f"l[{number}]/b", error="boom")
-    state, _ = decide(state, CancellationRequested(START), START)
-    state, decisions = retried(state)
-    limit = config.get("max_parallelism", 1)
-    assert published(decisions) == [f"l[{number}]/b" for number in range(limit)]
-    for number in range(5):
-        state, _ = answered(state, f"l[{number}]/b")
-        assert len(state.in_flight) <= limit
-    state, _ = answered(state, "l[5]/a")
-    state, _ = answered(state, "l[5]/b")
-    assert state.steps["l"].output_data["failed_count"] == 0
-
-
-def test_failures_anywhere_within_what_is_completed_stay() -> None:
-    """RES-05, at depth two: the loop is COMPLETED, the parallel in it and a step of that FAILED."""
-    state = started(
-        loop("p", on_error="continue") | {"next_step": "z"},
-        PAIR,
-        agent("a"),
-        agent("b"),
-        agent("z"),
-        input_data={"items": [0]},
-    )
-    state, _ = answered(state, "l[0]/p/a", error="boom")
-    state, _ = answered(state, "l[0]/p/b")
-    state, _ = answered(state, "z", error="boom")
-    before = dict(state.steps)
-    state, decisions = retried(state)
-    assert [decision for decision in decisions if isinstance(decision, StepSuperseded)] == [StepSuperseded("z", 0)]
-    assert all(state.steps[path] == record for path, record in before.items() if path != "z")
-    assert published(decisions) == ["z"]
-
-
-def test_resume_from_step_makes_new_attempts_of_all_that_follows() -> None:
-    """RES-06, with a composite among what follows."""
-    state = started(agent("s", next_step="p"), PAIR | {"next_step": "z"}, agent("a"), agent("b"), agent("z"))
-    for path in ("s", "p/a", "p/b"):
-        state, _ = answered(state, path)
-    old = set(state.in_flight) | {record.task_id for record in state.steps.values()}
-    state, _ = decide(state, CancellationRequested(START), START)
-    state, decisions = retried(state, "p")
-    assert published(decisions) == ["p/a", "p/b"]
-    assert not set(state.in_flight) & old
-    assert state.steps["s"].generation == 0
-
-
-@pytest.mark.parametrize("name", ["nowhere", "a", ""])
-def test_a_step_that_cannot_be_resumed_from_ends_the_run_with_the_reason(name: str) -> None:
-    """Nothing that is COMPLETED is thrown away for a name that is none, or that of a step within another."""
-    state = started(PAIR, agent("a"), agent("b"))
-    state, _ = answered(answered(state, "p/a")[0], "p/b", error="boom")
-    state, decisions = retried(state, name)
-    assert state.status == "FAILED"
-    assert f"cannot be resumed from step '{name}'" in (state.error_message or "")
-    assert published(decisions) == []
-    assert retried(state)[0].steps["p/a"].status == "COMPLETED"
-
-
-# loops that stop
-
-
-def test_a_loop_that_stops_starts_nothing_more_also_when_it_comes_back_from_its_rows() -> None:
-    """LOP-10, RES-14: at restore the failure counts before further iterations are looked at."""
-    config = {"execution_mode": "parallel", "max_parallelism": 3, "on_error": "stop"}
-    state = started(loop("a", **config), agent("a"), input_data={"items": [0] * 9})
-    state, decisions = answered(state, "l[1]/a", error="boom")
-    assert published(decisions) == []
-    again, decisions = restore(replace(state, steps={}, frames={}, in_flight={}), state.steps.values(), START)
-    assert (again, decisions) == (state, [])
-    for path in ("l[0]/a", "l[2]/a"):
-        again, decisions = answered(again, path)
-        assert published(decisions) == []
-    assert again.error_message == "step 'l' failed: iteration 1: step 'a' failed: boom"
-
-
-def test_collect_tells_the_message_of_each_failed_entry_and_continue_does_not() -> None:
-    for on_error, entry in (("collect", {"error_message": "boom"}), ("continue", {})):
-        state = started(loop("a", on_error=on_error), agent("a"), input_data={"items": [0]})
-        state, _ = answered(state, "l[0]/a", error="boom")
-        assert state.steps["l"].output_data == {
-            "iterations": [{"step_id": "a", "status": "FAILED", "output_data": None, **entry}],
-            "total_count": 1,
-            "failed_count": 1,
-        }
-
-
-def test_loop_variables_are_those_of_the_nearest_loop_and_of_what_will_run() -> None:
-    """REF-13, REF-14 with max_iterations, and a collection that reads the loop around it."""
-    outer: Raw = {"id": "o", "type": "loop", "loop_config": {"collection": [[1, 2, 3], [4]], "loop_body": ["l"]}}
-    mapping = {name: f"${{loop.{name}}}" for name in ("item", "index", "total", "is_first", "is_last")}
-    inner = loop("a", collection="${loop.item}", max_iterations=2, execution_mode="parallel")
-    state = started(outer, inner | {"input_mapping": {"i": "${loop.index}"}}, agent("a", input_mapping=mapping))
-    assert state.steps["o[0]/l"].input_data == {"i": 0}
-    assert [state.steps[f"o[0]/l[{n}]/a"].input_data for n in (0, 1)] == [
-        {"item": 1, "index": 0, "total": 2, "is_first": True, "is_last": False},
-        {"item": 2, "index": 1, "total": 2, "is_first": False, "is_last": True},
-    ]
-
-
-# time-outs
-
-
-def test_a_branch_that_times_out_ends_with_all_that_is_open_in_it() -> None:
-    """FJN-10, FJN-11."""
-    state, decisions = decide(
-        pending(FORK | {"next_step": "z"}, agent("a"), agent("c"), agent("b"), agent("z")),
-        ExecutionRequested(START),
-        START,
-    )
-    assert [decision for decision in decisions if isinstance(decision, SetTimer)] == [
-        SetTimer("f:l", START + 5 * SECOND)
-    ]
-    late = result(state, "f:l/a")
-    state, decisions = decide(state, BranchTimedOut("f:l"), START + 5 * SECOND)
-    assert state.steps["f:l/a"].status == "FAILED"
-    assert ClearTimer("f:l") in decisions
-    assert decide(state, late, START + 6 * SECOND)[0] is state
-    state, decisions = answered(state, "f:r/b", output={"n": 1})
-    assert state.steps["f"].output_data == {"l": None, "r": {"n": 1}}
-    assert published(decisions) == ["z"]
-
-
-def test_a_timer_of_before_a_retry_does_not_end_the_branch_early() -> None:
-    """FJN-10: the branch of the retried run has its whole time; whoever fired the old timer is told the new one again."""
-    state = started(FORK, agent("a"), agent("c"), agent("b"))
-    state, _ = decide(state, CancellationRequested(START + SECOND), START + SECOND)
-    state, _ = retried(state, at=START + 3 * SECOND)
-    after, decisions = decide(state, BranchTimedOut("f:l"), START + 5 * SECOND)
-    assert after is state
-    assert decisions == [SetTimer("f:l", START + 8 * SECOND)]
-    assert decide(state, BranchTimedOut("f:l"), START + 8 * SECOND)[0].steps["f:l/a"].status == "FAILED"
-
-
-@pytest.mark.parametrize("path", ["", "f", "f:", "f:r", "f:l/a", "f:L", "g:l", "f:l:l"])
-def test_a_timer_of_no_open_branch_with_a_time_out_is_ignored(path: str) -> None:
-    state = started(FORK, agent("a"), agent("c"), agent("b"))
-    after, (decision,) = decide(state, BranchTimedOut(path), START + 3600 * SECOND)
-    assert after is state
-    assert isinstance(decision, Ignored)
-
-
-def test_what_the_rows_lack_is_made_up_for_with_its_timers() -> None:
-    """A RUNNING run of which the rows end before a fork_join begins it anew, time-outs included."""
-    state = started(agent("s", next_step="f"), FORK, agent("a"), agent("c"), agent("b"))
-    done = replace(state.steps["s"], status="COMPLETED", completed_at=START, output_data={})
-    _, decisions = restore(replace(state, steps={}, frames={}, in_flight={}), [done], START)
-    assert published(decisions) == ["f:l/a", "f:r/b"]
-    assert SetTimer("f:l", START + 5 * SECOND) in decisions
-
-
 # task ids and paths
 
 
@@ -469,82 +219,3 @@ def test_several_events_at_once_are_the_same_as_one_after_another(case: Case, se
 def test_no_events_change_nothing() -> None:
     state = started(agent("a"))
     assert decide_many(state, [], START) == (state, [])
-
-
-# composites side by side
-
-
-def test_messages_of_a_parallel_stand_in_the_order_of_the_definition() -> None:
-    for order in (("p/a", "p/b"), ("p/b", "p/a")):
-        state = started(PAIR, agent("a"), agent("b"))
-        for path in order:
-            state, _ = answered(state, path, error=f"boom of {path[-1]}")
-        assert state.error_message == "step 'p' failed: step 'a' failed: boom of a; step 'b' failed: boom of b"
-
-
-def test_a_free_place_is_used_at_once_in_the_order_of_the_list() -> None:
-    """PAR-03, PAR-04: a composite among the children takes one place, whatever is in it."""
-    children = [agent(name) for name in ("c", "d", "e")]
-    inner = {"id": "q", "type": "parallel", "parallel_steps": ["a", "b"]}
-    outer = {"id": "p", "type": "parallel", "parallel_steps": ["q", "c", "d", "e"], "max_parallelism": 2}
-    state = started(outer, inner, agent("a"), agent("b"), *children)
-    assert set(state.in_flight.values()) == {"p/q/a", "p/q/b", "p/c"}
-    for path, following in (("p/c", ["p/d"]), ("p/q/a", []), ("p/q/b", ["p/e"])):
-        state, decisions = answered(state, path)
-        assert published(decisions) == following
-
-
-@pytest.mark.parametrize(
-    ("policy", "failing", "status"),
-    [
-        ("all", 0, "COMPLETED"), ("all", 1, "FAILED"), ("any", 3, "COMPLETED"), ("any", 4, "FAILED"),
-        ("majority", 1, "COMPLETED"), ("majority", 2, "FAILED"), ("n_of_m", 1, "COMPLETED"), ("n_of_m", 2, "FAILED"),
-    ],
-)  # fmt: skip
-def test_a_policy_is_judged_when_every_branch_has_ended(policy: str, failing: int, status: str) -> None:
-    """FJN-04 to FJN-09, with four branches and n_required 3."""
-    names = ["a", "b", "c", "d"]
-    config = {"branches": {name: {"steps": [name]} for name in names}, "join_policy": policy, "n_required": 3}
-    fork = {"id": "f", "type": "fork_join", "fork_join_config": config}
-    state = started(fork, *map(agent, names))
-    for number, name in enumerate(names):
-        assert state.status == "RUNNING"
-        state, _ = answered(state, f"f:{name}/{name}", error="boom" if number < failing else None, output={"n": number})
-    assert state.status == status
-    assert bool(state.error_message) == (status == "FAILED")
-    if status == "COMPLETED":
-        outputs = [None if number < failing else {"n": number} for number in range(4)]
-        assert list(state.steps["f"].output_data.values()) == outputs
-
-
-def test_the_first_result_for_a_task_counts() -> None:
-    """DEL-03, ISO-04."""
-    state = started(PAIR, agent("a"), agent("b"))
-    first = result(state, "p/a", output={"n": 1})
-    state, _ = decide(state, first, START)
-    for other in (first, replace(first, output={"n": 2}), replace(first, succeeded=False, error_message="x")):
-        assert decide(state, other, START)[0] is state
-    assert decide(state, ResultReceived(task_id("run-2", "p/b", 1), True), START)[0] is state
-
-
-def test_the_order_of_decisions_is_the_order_of_happening() -> None:
-    """Each row's transition comes before what follows from it (OBS-03): parents begin before children and end after."""
-    simulation = Simulation(Case(workflow(PAIR, agent("a"), agent("b")), {}, Behaviour()))
-    decisions = simulation.feed(ExecutionRequested(START))
-    while simulation.state.status == "RUNNING":
-        decisions += simulation.feed(
-            result(simulation.state, sorted(simulation.state.in_flight.values())[0], output={})
-        )
-    told = [(d.record.path, d.record.status) for d in decisions if isinstance(d, StepChanged)]
-    assert told == [
-        ("p", "RUNNING"), ("p/a", "RUNNING"), ("p/b", "RUNNING"), ("p/a", "COMPLETED"), ("p/b", "COMPLETED"), ("p", "COMPLETED"),
-    ]  # fmt: skip
-    times = [d.record.completed_at or d.record.started_at for d in decisions if isinstance(d, StepChanged)]
-    assert all(one <= other for one, other in pairwise(times))
-
-
-def test_a_result_of_another_run_of_the_same_definition_is_ignored() -> None:
-    """ISO-03, ISO-04."""
-    mine = started(agent("a"))
-    theirs = decide(replace(pending(agent("a")), run_id="run-2"), ExecutionRequested(START), START)[0]
-    assert decide(mine, result(theirs, "a"), START)[0] is mine

@@ -190,8 +190,8 @@ def agents() -> Iterator[AgentServer]:
 @pytest.fixture(scope="session")
 def running(stack: EmbeddedStack) -> Iterator[RunningSubject]:
     """API, two consumers and bridge. Tests may stop and kill processes, and leave as many running."""
-    # A killed consumer is soon noticed, and an agent that has just been registered is known to the bridge at once.
-    environment = {"KAFKA_SESSION_TIMEOUT_MS": "3000", "AGENT_REGISTRY_CACHE_MS": "0"}
+    # A killed consumer is soon noticed.
+    environment = {"KAFKA_SESSION_TIMEOUT_MS": "3000"}
     subject = Subject.load(ROOT / "subjects" / "reference.yaml")
     with subject.start(stack, counts={"consumer": 2}, environment=environment) as started:
         yield started

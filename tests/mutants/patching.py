@@ -5,8 +5,8 @@ it is not there, or when what comes out is what was there: a mutant that is sile
 """
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import functools
 import importlib
@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy import TextClause, text
-
 
 _TEXT = "_text_of_the_mutant"
 

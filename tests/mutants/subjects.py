@@ -39,7 +39,9 @@ def _of_the_reference(name: str) -> dict[str, Any]:
     for role in one.roles:
         described: dict[str, Any] = data["roles"][role]
         if described["command"] != ["{python}", "-m", "system", role]:
-            raise ValueError(f"{REFERENCE}: expected roles.{role}.command to start system, found {described['command']}")
+            raise ValueError(
+                f"{REFERENCE}: expected roles.{role}.command to start system, found {described['command']}"
+            )
         described["command"] = ["{python}", "-m", "tests.mutants", name, role]
     if isinstance(one, Mutant) and one.processes > 1:
         data["roles"]["consumer"]["processes"] = one.processes

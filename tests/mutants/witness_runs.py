@@ -34,7 +34,9 @@ class Case:
 
     steps: dict[str, Any]
     start: str
-    input_data: Any = field(default_factory=lambda: {"x": 1, "items": [1, 2, 3], "t": True, "text": "${workflow.input.x}"})
+    input_data: Any = field(
+        default_factory=lambda: {"x": 1, "items": [1, 2, 3], "t": True, "text": "${workflow.input.x}"}
+    )
     answers: dict[str, Callable[[Any], Answer]] = field(default_factory=dict)
     then: tuple[str, ...] = ()
     newest_first: bool = False
@@ -68,15 +70,27 @@ def _if(expression: str) -> dict[str, Any]:
 def cases() -> dict[str, Case]:
     """The battery."""
     found: dict[str, Case] = {}
-    chain = {"a": agent("a", {"x": "${workflow.input.x}"}, "b"), "b": agent("b", {"y": "${a.output}"}, "d"), "d": agent("d")}
+    chain = {
+        "a": agent("a", {"x": "${workflow.input.x}"}, "b"),
+        "b": agent("b", {"y": "${a.output}"}, "d"),
+        "d": agent("d"),
+    }
     found["chain"] = Case(chain, "a")
     found["null"] = Case(chain, "a", answers={"a": _says(None), "b": _says({"z": None})}, then=("null",))
+    found["chain of another run"] = Case(chain, "a", input_data={"x": 2})
     fails = {"b": _says("broken")}
     for then in ((), ("retry",), ("retry:a",), ("late",), ("copy",), ("cancel",)):
         found[f"failed {then}"] = Case(chain, "a", answers=fails, then=then)
     found["failed without words"] = Case(chain, "a", answers={"b": _says("")})
     waits = {"b": _says(None)}
-    for then in (("cancel",), ("cancel", "late"), ("cancel", "retry"), ("cancel", "retry", "old cancel"), ("restore",), ("other plan",)):
+    for then in (
+        ("cancel",),
+        ("cancel", "late"),
+        ("cancel", "retry"),
+        ("cancel", "retry", "old cancel"),
+        ("restore",),
+        ("other plan",),
+    ):
         found[f"cancelled {then}"] = Case(chain, "a", answers=waits, then=then)
     found["references"] = Case(
         {
@@ -92,11 +106,21 @@ def cases() -> dict[str, Case]:
         },
         "a",
     )  # fmt: skip
-    for expression in ("${workflow.input.gone} == 1", "not ${workflow.input.gone}", "${workflow.input.t} == 1", "${workflow.input.t} or ${workflow.input.gone}"):
+    for expression in (
+        "${workflow.input.gone} == 1",
+        "not ${workflow.input.gone}",
+        "${workflow.input.t} == 1",
+        "${workflow.input.t} or ${workflow.input.gone}",
+    ):
         steps = _nested(_if(expression), agent("y"), agent("n"), next_step="z") | {"z": agent("z")}
         found[f"if {expression}"] = Case(steps, "c")
     for limit in (None, 1):
-        steps = _nested({"type": "parallel", "parallel_steps": ["p", "q", "r"], "max_parallelism": limit}, agent("p"), agent("q"), agent("r"))
+        steps = _nested(
+            {"type": "parallel", "parallel_steps": ["p", "q", "r"], "max_parallelism": limit},
+            agent("p"),
+            agent("q"),
+            agent("r"),
+        )
         found[f"parallel {limit}"] = Case(steps, "c")
         found[f"parallel {limit} fails"] = Case(steps, "c", answers={"q": _says("no")}, then=("retry",))
     odd: Callable[[Any], Answer] = lambda data: "odd" if data["i"] == 2 else {"i": data["i"]}  # noqa: E731
@@ -104,14 +128,28 @@ def cases() -> dict[str, Case]:
         for on_error in ("stop", "continue", "collect"):
             for limit in (None, 2):
                 config = {"execution_mode": mode, "on_error": on_error, "max_parallelism": limit}
-                steps = _nested(_loop(["u", "v"], **config), agent("u", {"i": "${loop.item}", "n": "${loop.index}"}), agent("v"))
-                found[f"loop {mode} {on_error} {limit}"] = Case(steps, "c", answers={"u": odd}, newest_first=limit is None, then=("retry",))
+                steps = _nested(
+                    _loop(["u", "v"], **config), agent("u", {"i": "${loop.item}", "n": "${loop.index}"}), agent("v")
+                )
+                found[f"loop {mode} {on_error} {limit}"] = Case(
+                    steps, "c", answers={"u": odd}, newest_first=limit is None, then=("retry",)
+                )
     found["loop max"] = Case(_nested(_loop(["u"], max_iterations=2), agent("u")), "c")
     two = {"l": {"steps": ["l1", "l2"]}, "r": {"steps": ["r1"], "timeout_seconds": 5}}
-    leaves = (agent("l1"), agent("l2"), agent("r1"))
-    for policy, more in (("all", {}), ("any", {}), ("majority", {}), ("n_of_m", {"n_required": 2}), ("any", {"branch_timeout_seconds": 60})):
-        found[f"fork {policy} {more}"] = Case(_nested(_fork(policy, two, **more), *leaves), "c", then=("time",), answers={"r1": _says(None)})
-        found[f"fork {policy} {more} fails"] = Case(_nested(_fork(policy, two, **more), *leaves), "c", answers={"r1": _says("no")})
+    leaves = (agent("l1", {"n": 1}), agent("l2", {"n": 2}), agent("r1", {"n": 3}))
+    for policy, more in (
+        ("all", {}),
+        ("any", {}),
+        ("majority", {}),
+        ("n_of_m", {"n_required": 2}),
+        ("any", {"branch_timeout_seconds": 60}),
+    ):
+        found[f"fork {policy} {more}"] = Case(
+            _nested(_fork(policy, two, **more), *leaves), "c", then=("time",), answers={"r1": _says(None)}
+        )
+        found[f"fork {policy} {more} fails"] = Case(
+            _nested(_fork(policy, two, **more), *leaves), "c", answers={"r1": _says("no")}
+        )
     return found
 
 
@@ -120,7 +158,13 @@ class _World:
 
     def __init__(self, case: Case) -> None:
         self.case = case
-        self.plan = {"workflow_id": "wf-w-1", "name": "w", "version": "1", "start_step": case.start, "steps": case.steps}
+        self.plan = {
+            "workflow_id": "wf-w-1",
+            "name": "w",
+            "version": "1",
+            "start_step": case.start,
+            "steps": case.steps,
+        }
         self.now = START
         self.told: list[Any] = []
         self.waiting: list[dict[str, Any]] = []
@@ -185,7 +229,9 @@ class _World:
         elif what.startswith("retry"):
             _, _, step = what.partition(":")
             old = self.held.state
-            again = replace(old, status="PENDING", generation=old.generation + 1, error_message=None, accepted_at=self.now)
+            again = replace(
+                old, status="PENDING", generation=old.generation + 1, error_message=None, accepted_at=self.now
+            )
             self.held = rows.HeldRun(again, 0, "PENDING", self.held.plan_digest, resume_from_step=step or None)
             self.fold(self.request())
         elif what == "other plan":
@@ -225,9 +271,18 @@ def _refusals() -> list[str]:
     steps: list[dict[str, Any]] = [
         {"a": agent("a", {"x": "${b.output}"}, "b"), "b": agent("b")},
         {"a": agent("a"), "b": agent("b")},
-        {"a": {"id": "a", **_fork("n_of_m", {"l": {"steps": ["b"]}, "r": {"steps": ["d"]}}, n_required=3)}, "b": agent("b"), "d": agent("d")},
+        {
+            "a": {"id": "a", **_fork("n_of_m", {"l": {"steps": ["b"]}, "r": {"steps": ["d"]}}, n_required=3)},
+            "b": agent("b"),
+            "d": agent("d"),
+        },
         {"a": {"id": "a", **_loop(["b"])}, "b": agent("b", None, "d"), "d": agent("d")},
-        {"a": {"id": "a", **_loop(["b"])}, "b": agent("b", None, "e"), "e": agent("e"), "d": {"id": "d", **_loop(["e"])}},
+        {
+            "a": {"id": "a", **_loop(["b"])},
+            "b": agent("b", None, "e"),
+            "e": agent("e"),
+            "d": {"id": "d", **_loop(["e"])},
+        },
     ]
     told = []
     for one in steps:
@@ -245,8 +300,18 @@ def _readings() -> list[str]:
         "run_id": RUN.upper().replace("RUN-", "run-"), "task_id": "t", "status": "SUCCESS", "output_data": {"a": None},
         "correlation_id": "c", "error_message": None, "timestamp": "2026-01-02T03:04:05Z",
     }  # fmt: skip
-    request = {"run_id": result["run_id"], "workflow_plan": {}, "input_data": {}, "timestamp": "2026-01-02T03:04:05Z", "message_type": "execution_request"}
-    cancellation = {"run_id": result["run_id"], "timestamp": "2026-01-02T03:04:05Z", "message_type": "cancellation_request"}
+    request = {
+        "run_id": result["run_id"],
+        "workflow_plan": {},
+        "input_data": {},
+        "timestamp": "2026-01-02T03:04:05Z",
+        "message_type": "execution_request",
+    }
+    cancellation = {
+        "run_id": result["run_id"],
+        "timestamp": "2026-01-02T03:04:05Z",
+        "message_type": "cancellation_request",
+    }
     without = {name: value for name, value in result.items() if name != "error_message"}
     told = []
     for reader, value, key in (
@@ -279,7 +344,9 @@ def transcript() -> dict[str, str]:
         told[name] = _told(lambda case=case: play(case))  # type: ignore[misc]
     told["refusals"], told["readings"], told["new row"] = _told(_refusals), _told(_readings), _told(_new_row)
     told["ids"] = repr(executor.records_generation([]))
-    told["sql"] = "".join(getattr(store, name).text for name in sorted(vars(store)) if hasattr(getattr(store, name), "bindparams"))
+    told["sql"] = "".join(
+        getattr(store, name).text for name in sorted(vars(store)) if hasattr(getattr(store, name), "bindparams")
+    )
     return told
 
 

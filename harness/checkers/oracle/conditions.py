@@ -53,12 +53,12 @@ def references_of(node: Node) -> list[Reference]:
     return [found for part in node.parts if isinstance(part, Node) for found in references_of(part)]
 
 
-def is_true(node: Node, lookup: Lookup) -> bool:
-    """The truth of a condition; what cannot be evaluated is false as a whole (CND-08)."""
+def evaluate(node: Node, lookup: Lookup) -> tuple[bool, bool]:
+    """The truth of a condition, and whether it could be evaluated: what cannot be is false as a whole (CND-08)."""
     try:
-        return _truth(_value(node, lookup))
+        return _truth(_value(node, lookup)), True
     except (_NotEvaluable, Unresolvable):
-        return False
+        return False, False
 
 
 def _tokens(expression: str) -> list[tuple[str, str]]:

@@ -121,8 +121,8 @@ class Oracle:
                 self._items[key] = items[: config.get("max_iterations")]
         return self._items[key]
 
-    def truths(self, step: str, context: Context) -> set[bool] | None:
-        """What a conditional's expression may evaluate to."""
+    def truths(self, step: str, context: Context) -> set[tuple[bool, bool]] | None:
+        """What a conditional's expression may evaluate to: its truth, and whether it could be evaluated."""
         try:
             node = conditions.parse(self.plan.steps[step]["condition"]["expression"], self.plan.steps)
         except conditions.NotParsed:
@@ -130,7 +130,7 @@ class Oracle:
         lookups = self._lookups(conditions.references_of(node), step, context)
         if lookups is None:
             return None
-        return {conditions.is_true(node, lookup.__getitem__) for lookup in lookups}
+        return {conditions.evaluate(node, lookup.__getitem__) for lookup in lookups}
 
     def endings(self, step: str, context: Context) -> list[Ended] | None:
         """How the step may have ended there; [] when nothing is recorded of an end."""
@@ -154,7 +154,8 @@ class Oracle:
         found = [*(end.output for end in ended if end.status == "COMPLETED"), *recorded]
         if not found:
             return [MISSING] if self._is_complete else None
-        return [*found, MISSING] if self._was_retried else found
+        # What follows a step of the chain has never run without its output; a nested one may have had none at first.
+        return [*found, MISSING] if self._was_retried and step in self.plan.slots else found
 
     def _of_agent(self, step: str, context: Context) -> list[Ended] | None:
         entries = self._of_step.get(step, [])
@@ -192,7 +193,7 @@ class Oracle:
         if truths is None:
             return None
         found: list[Ended] = []
-        for truth in truths:
+        for truth, _ in truths:
             branch = self.plan.steps[step].get("if_true_step" if truth else "if_false_step")
             ends = [Ended("COMPLETED", None)] if branch is None else self.endings(branch, context)
             if ends is None:

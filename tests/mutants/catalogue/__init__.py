@@ -30,4 +30,6 @@ def entry(name: str) -> Mutant | Variant:
     for one in (*MUTANTS, *VARIANTS):
         if one.name == name:
             return one
-    raise KeyError(f"no mutant or variant is called {name!r}; they are {', '.join(m.name for m in (*MUTANTS, *VARIANTS))}")
+    raise KeyError(
+        f"no mutant or variant is called {name!r}; they are {', '.join(m.name for m in (*MUTANTS, *VARIANTS))}"
+    )

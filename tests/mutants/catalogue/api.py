@@ -81,7 +81,11 @@ API: tuple[Mutant, ...] = (
         "pages-overlap",
         "Each page of runs but the first begins with the last run of the page before.",
         "API-16",
-        Edit(_LISTING + ":runs", "first = (listing.page - 1) * listing.page_size", "first = (listing.page - 1) * listing.page_size - (listing.page > 1)"),
+        Edit(
+            _LISTING + ":runs",
+            "first = (listing.page - 1) * listing.page_size",
+            "first = (listing.page - 1) * listing.page_size - (listing.page > 1)",
+        ),
     ),
     in_api(
         "pages-shift",
@@ -93,7 +97,11 @@ API: tuple[Mutant, ...] = (
         "created-before-is-inclusive",
         "created_before keeps runs that were created at that very moment.",
         "API-18",
-        Edit(_LISTING + ":_conditions", "_R.created_at < listing.created_before", "_R.created_at <= listing.created_before"),
+        Edit(
+            _LISTING + ":_conditions",
+            "_R.created_at < listing.created_before",
+            "_R.created_at <= listing.created_before",
+        ),
     ),
     in_api(
         "status-filter-ignored",
@@ -105,7 +113,11 @@ API: tuple[Mutant, ...] = (
         "oldest-runs-first",
         "Runs are listed oldest first.",
         "API-19",
-        Edit("system.api.runs:_listing", 'query.one_of("sort_order", ("asc", "desc"), "desc") == "desc"', 'query.one_of("sort_order", ("asc", "desc"), "asc") == "desc"'),
+        Edit(
+            "system.api.runs:_listing",
+            'query.one_of("sort_order", ("asc", "desc"), "desc") == "desc"',
+            'query.one_of("sort_order", ("asc", "desc"), "asc") == "desc"',
+        ),
     ),
     in_api(
         "cancel-of-the-ended-accepted",
@@ -138,7 +150,11 @@ API: tuple[Mutant, ...] = (
         "completed-runs-retried",
         "A COMPLETED run can be retried.",
         "API-24",
-        Edit(f"{_TRANSITIONS}._retry", 'before["status"] not in ("FAILED", "CANCELLED")', 'before["status"] not in ("FAILED", "CANCELLED", "COMPLETED")'),
+        Edit(
+            f"{_TRANSITIONS}._retry",
+            'before["status"] not in ("FAILED", "CANCELLED")',
+            'before["status"] not in ("FAILED", "CANCELLED", "COMPLETED")',
+        ),
         Edit(f"{_RUNS}:retry", '("FAILED", "CANCELLED"),', '("FAILED", "CANCELLED", "COMPLETED"),'),
         also=("TBL-03",),
     ),
@@ -153,14 +169,20 @@ API: tuple[Mutant, ...] = (
         "retry-from-anywhere",
         "A retry takes any text for resume_from_step.",
         "RES-07",
-        Edit(f"{_TRANSITIONS}._retry", "        _check_step(connection, run_id, plan, resume_from_step)", "        pass"),
+        Edit(
+            f"{_TRANSITIONS}._retry", "        _check_step(connection, run_id, plan, resume_from_step)", "        pass"
+        ),
     ),
     in_api(
         "retry-forgets-the-step",
         "A retry does not hand resume_from_step on.",
         "RES-06",
         Edit(f"{_TRANSITIONS}._retry", "now,\n        resume_from_step,", "now,\n        None,"),
-        Edit(f"{_TRANSITIONS}._retry", "store_runs.retry(connection, run_id, resume_from_step, now)", "store_runs.retry(connection, run_id, None, now)"),
+        Edit(
+            f"{_TRANSITIONS}._retry",
+            "store_runs.retry(connection, run_id, resume_from_step, now)",
+            "store_runs.retry(connection, run_id, None, now)",
+        ),
     ),
     in_api(
         "version-as-a-number",
@@ -173,7 +195,11 @@ API: tuple[Mutant, ...] = (
         "secrets-shown",
         "An agent's record is answered with its auth_config.",
         "API-28",
-        Edit("system.api.answers:agent_document", 'document["auth_type"] = row["auth_type"] or "none"', 'document["auth_type"] = row["auth_type"] or "none"\n    document["auth_config"] = row["auth_config"]'),
+        Edit(
+            "system.api.answers:agent_document",
+            'document["auth_type"] = row["auth_type"] or "none"',
+            'document["auth_type"] = row["auth_type"] or "none"\n    document["auth_config"] = row["auth_config"]',
+        ),
     ),
     in_api(
         "idempotency-key-ignored",
@@ -185,19 +211,31 @@ API: tuple[Mutant, ...] = (
         "steps-newest-first",
         "The steps of a run are listed from the last to the first.",
         "API-20",
-        Edit(_LISTING + ":steps", "_S.started_at.asc().nulls_last(), _S.id", "_S.started_at.desc().nulls_last(), _S.id.desc()"),
+        Edit(
+            _LISTING + ":steps",
+            "_S.started_at.asc().nulls_last(), _S.id",
+            "_S.started_at.desc().nulls_last(), _S.id.desc()",
+        ),
     ),
     in_api(
         "page-sizes-clamped",
         "A page_size above 100 is taken for 100.",
         "API-17",
-        Edit("system.api.parameters:Query.page", 'self.whole("page_size", 20, 1, 100)', 'min(100, self.whole("page_size", 20, 1, 10**9))'),
+        Edit(
+            "system.api.parameters:Query.page",
+            'self.whole("page_size", 20, 1, 100)',
+            'min(100, self.whole("page_size", 20, 1, 10**9))',
+        ),
     ),
     in_api(
         "input-left-out",
         "An execution request carries {} as input_data.",
         "MSG-05",
-        Edit("system.api.messages:execution_request", '"input_data": orjson.Fragment(input_data),', '"input": orjson.Fragment(input_data),'),
+        Edit(
+            "system.api.messages:execution_request",
+            '"input_data": orjson.Fragment(input_data),',
+            '"input": orjson.Fragment(input_data),',
+        ),
         also=("API-11", "CMP-01"),
     ),
 )

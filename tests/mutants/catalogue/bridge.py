@@ -41,14 +41,18 @@ BRIDGE: tuple[Mutant, ...] = (
             'return Trouble(f"{name} did not answer within',
             'return failure(f"{name} did not answer within',
         ),
-        Edit(f"{_CALLS}:Caller._call", "* 1000:.0f} ms\", broken=True)", '* 1000:.0f} ms")'),
+        Edit(f"{_CALLS}:Caller._call", '* 1000:.0f} ms", broken=True)', '* 1000:.0f} ms")'),
         also=("AGT-15",),
     ),
     in_bridge(
         "time-out-is-success",
         "A call that timed out is a SUCCESS with an empty output.",
         "AGT-13",
-        Edit(f"{_CALLS}:Caller._call", 'return Trouble(f"{name} did not answer', 'return Outcome({}) or Trouble(f"{name} did not answer'),
+        Edit(
+            f"{_CALLS}:Caller._call",
+            'return Trouble(f"{name} did not answer',
+            'return Outcome({}) or Trouble(f"{name} did not answer',
+        ),
         also=("AGT-15", "AGT-11"),
     ),
     in_bridge(
@@ -62,7 +66,9 @@ BRIDGE: tuple[Mutant, ...] = (
         "one-try-too-many",
         "A call is made again once more often than max_retries says.",
         "AGT-11",
-        Edit(f"{_LANES}._try", "if job.tries <= agent.retry.max_retries:", "if job.tries <= agent.retry.max_retries + 1:"),
+        Edit(
+            f"{_LANES}._try", "if job.tries <= agent.retry.max_retries:", "if job.tries <= agent.retry.max_retries + 1:"
+        ),
         also=("AGT-13",),
     ),
     in_bridge(
@@ -75,7 +81,11 @@ BRIDGE: tuple[Mutant, ...] = (
         "backoff-unbounded",
         "The pause before a retry goes beyond its bound.",
         "AGT-14",
-        Edit(f"{_RETRY}.pause_seconds", "pause = self.longest_pause_seconds(retry) * fraction", "pause = self.longest_pause_seconds(retry) * (1.5 + fraction) + 0.2"),
+        Edit(
+            f"{_RETRY}.pause_seconds",
+            "pause = self.longest_pause_seconds(retry) * fraction",
+            "pause = self.longest_pause_seconds(retry) * (1.5 + fraction) + 0.2",
+        ),
     ),
     in_bridge(
         "last-failure-untold",
@@ -125,7 +135,9 @@ BRIDGE: tuple[Mutant, ...] = (
         "text-of-the-first-artifact",
         "text holds the parts of the first artifact only.",
         "AGT-06",
-        Edit(f"{_RPC}:_output", "for artifact in artifacts if isinstance", "for artifact in artifacts[:1] if isinstance"),
+        Edit(
+            f"{_RPC}:_output", "for artifact in artifacts if isinstance", "for artifact in artifacts[:1] if isinstance"
+        ),
     ),
     in_bridge(
         "members-lost",
@@ -138,7 +150,11 @@ BRIDGE: tuple[Mutant, ...] = (
         "input-wrapped",
         "The text of the call is not the input itself but an object around it.",
         "AGT-02",
-        Edit(f"{_RPC}:request_body", "json_values.dumps(task.input_data)", 'json_values.dumps({"input": task.input_data})'),
+        Edit(
+            f"{_RPC}:request_body",
+            "json_values.dumps(task.input_data)",
+            'json_values.dumps({"input": task.input_data})',
+        ),
     ),
     in_bridge(
         "random-rpc-ids",
@@ -169,7 +185,11 @@ BRIDGE: tuple[Mutant, ...] = (
         "new-key-for-each-try",
         "Each try of a task has an Idempotency-Key of its own.",
         "AGT-04",
-        Edit(f"{_CALLS}:_headers", '"Idempotency-Key": _header_value(task.task_id),', '"Idempotency-Key": __import__("uuid").uuid4().hex,'),
+        Edit(
+            f"{_CALLS}:_headers",
+            '"Idempotency-Key": _header_value(task.task_id),',
+            '"Idempotency-Key": __import__("uuid").uuid4().hex,',
+        ),
     ),
     in_bridge(
         "authentication-missing",
@@ -181,7 +201,11 @@ BRIDGE: tuple[Mutant, ...] = (
         "secrets-told",
         "A secret that an agent's answer repeats is handed on.",
         "AGT-20",
-        Edit("system.bridge.agent:Agent.redacted_value", 'json_values.replaced(value, self.secrets, "***") if self.secrets else value', "value"),
+        Edit(
+            "system.bridge.agent:Agent.redacted_value",
+            'json_values.replaced(value, self.secrets, "***") if self.secrets else value',
+            "value",
+        ),
         Edit("system.bridge.agent:Agent.redacted", 'text = text.replace(secret, "***")', "pass"),
     ),
     in_bridge(
@@ -207,7 +231,11 @@ BRIDGE: tuple[Mutant, ...] = (
         "one-circuit-for-all",
         "Failures of one agent open the circuit of every other.",
         "AGT-17",
-        Edit("system.bridge.jobs:Lane.__init__", "self.breaker = Breaker(clock)", 'self.breaker = _breakers.setdefault("all", Breaker(clock))'),
+        Edit(
+            "system.bridge.jobs:Lane.__init__",
+            "self.breaker = Breaker(clock)",
+            'self.breaker = _breakers.setdefault("all", Breaker(clock))',
+        ),
         Name("system.bridge.jobs", "_breakers", dict),
     ),
     in_bridge(
@@ -233,7 +261,11 @@ BRIDGE: tuple[Mutant, ...] = (
         "invalid-tasks-kill",
         "A task that is not valid ends the bridge.",
         "DEL-10",
-        Edit("system.bridge.dispatch:Dispatcher._job_for", "        self._set_aside(received, str(error), positions)\n        return None", "        raise"),
+        Edit(
+            "system.bridge.dispatch:Dispatcher._job_for",
+            "        self._set_aside(received, str(error), positions)\n        return None",
+            "        raise",
+        ),
         also=("DEL-09", "DEL-15"),
     ),
 )

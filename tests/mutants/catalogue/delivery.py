@@ -27,7 +27,11 @@ DELIVERY: tuple[Mutant, ...] = (
         "first-of-a-batch-only",
         "Of the execution requests that are read together only the first is worked in.",
         "CMP-01",
-        Edit("system.adapters.kafka:KafkaSubscription.poll", "self._consumer.consume(limit - 1, 0)", "self._consumer.consume(limit - 1, 0.2)"),
+        Edit(
+            "system.adapters.kafka:KafkaSubscription.poll",
+            "self._consumer.consume(limit - 1, 0)",
+            "self._consumer.consume(limit - 1, 0.2)",
+        ),
         Wrap(f"{_LOOP}:ConsumerLoop._take", transport.keeping_the_first_request),
         also=("ISO-01", "GRP-01"),
     ),
@@ -74,14 +78,22 @@ DELIVERY: tuple[Mutant, ...] = (
         "poison-kills",
         "A JSON object that is not of the schema ends the process.",
         "DEL-10",
-        Edit(f"{_MESSAGES}:_invalid", "    problems = schema_problems(data, schema_name)\n", '    raise SystemExit("a message is not valid")\n    problems = schema_problems(data, schema_name)\n'),
+        Edit(
+            f"{_MESSAGES}:_invalid",
+            "    problems = schema_problems(data, schema_name)\n",
+            '    raise SystemExit("a message is not valid")\n    problems = schema_problems(data, schema_name)\n',
+        ),
         also=("DEL-11",),
     ),
     in_consumer(
         "poison-vanishes",
         "A message that is not valid is dropped without a dead letter.",
         "DEL-12",
-        Edit(f"{_LOOP}:ConsumerLoop._set_aside", "    batch.open += 1\n    self._send_letter(dead_letter(message, reason), batch)", "    return"),
+        Edit(
+            f"{_LOOP}:ConsumerLoop._set_aside",
+            "    batch.open += 1\n    self._send_letter(dead_letter(message, reason), batch)",
+            "    return",
+        ),
     ),
     in_consumer(
         "unknown-fields-refused",
@@ -112,7 +124,11 @@ DELIVERY: tuple[Mutant, ...] = (
         "absent-is-not-null",
         "A result without the nullable field error_message is set aside.",
         "MSG-09",
-        Edit(f"{_MESSAGES}:read_agent_result", "and isinstance(error, str | None)", 'and isinstance(error, str | None)\n        and "error_message" in data'),
+        Edit(
+            f"{_MESSAGES}:read_agent_result",
+            "and isinstance(error, str | None)",
+            'and isinstance(error, str | None)\n        and "error_message" in data',
+        ),
     ),
     in_consumer(
         "messages-without-the-run-as-key",
@@ -124,7 +140,11 @@ DELIVERY: tuple[Mutant, ...] = (
         "naive-timestamps",
         "The timestamps of tasks have no offset.",
         "MSG-07",
-        Edit(f"{_MESSAGES}:task_message", '"timestamp": now.isoformat(),', '"timestamp": now.replace(tzinfo=None).isoformat(),'),
+        Edit(
+            f"{_MESSAGES}:task_message",
+            '"timestamp": now.isoformat(),',
+            '"timestamp": now.replace(tzinfo=None).isoformat(),',
+        ),
         also=("MSG-05",),
     ),
     in_consumer(
@@ -236,13 +256,19 @@ OBSERVABILITY: tuple[Mutant, ...] = (
         "updates-backwards",
         "The updates of a batch are published from the last to the first.",
         "OBS-03",
-        Edit(_WRITE, "messages = [message for one in folded for message in one.updates]", "messages = [message for one in folded for message in reversed(one.updates)]"),
+        Edit(
+            _WRITE,
+            "messages = [message for one in folded for message in one.updates]",
+            "messages = [message for one in folded for message in reversed(one.updates)]",
+        ),
     ),
     in_consumer(
         "rows-stay-running",
         "The row of a step stays RUNNING when the step has ended.",
         "OBS-02",
-        Sql(f"{_STORE}:_WRITE", "status = excluded.status, output_data", "status = step_executions.status, output_data"),
+        Sql(
+            f"{_STORE}:_WRITE", "status = excluded.status, output_data", "status = step_executions.status, output_data"
+        ),
         also=("CMP-02", "FAI-08"),
     ),
     in_consumer(
@@ -261,8 +287,16 @@ OBSERVABILITY: tuple[Mutant, ...] = (
         "one-row-for-all-iterations",
         "All iterations of a loop have one row.",
         "TBL-04",
-        Edit("system.consumer.rows:row_of", '"path": record.path,', '"path": __import__("re").sub(r"\\[\\d+\\]", "[0]", record.path),'),
-        Edit(f"{_STORE}:ConsumerStore._write_changes", "\n        for record in change.steps.values()\n", "\n        for record in {\n            __import__(\"re\").sub(r\"\\[\\d+\\]\", \"[0]\", key[0]): record for key, record in change.steps.items()\n        }.values()\n"),
+        Edit(
+            "system.consumer.rows:row_of",
+            '"path": record.path,',
+            '"path": __import__("re").sub(r"\\[\\d+\\]", "[0]", record.path),',
+        ),
+        Edit(
+            f"{_STORE}:ConsumerStore._write_changes",
+            "\n        for record in change.steps.values()\n",
+            '\n        for record in {\n            __import__("re").sub(r"\\[\\d+\\]", "[0]", key[0]): record for key, record in change.steps.items()\n        }.values()\n',
+        ),
         also=("LOP-01",),
     ),
     in_consumer(

@@ -242,10 +242,9 @@ FORKS: tuple[Mutant, ...] = (
         Edit(f"{_COMPOSITES}:_open_fork", "progress.begin(branch.steps[0],", "progress.begin(branch.steps[-1],"),
         Edit(
             f"{_COMPOSITES}:_branch_went_on",
-            "    if record.status == \"COMPLETED\" and slot.index + 1 < len(steps):\n"
+            '    if record.status == "COMPLETED" and slot.index + 1 < len(steps):\n'
             "        progress.begin(steps[slot.index + 1],",
-            "    if record.status == \"COMPLETED\" and slot.index > 0:\n"
-            "        progress.begin(steps[slot.index - 1],",
+            '    if record.status == "COMPLETED" and slot.index > 0:\n        progress.begin(steps[slot.index - 1],',
         ),
     ),
     in_consumer(
@@ -343,7 +342,11 @@ REFERENCES: tuple[Mutant, ...] = (
         "indices-from-one",
         "[n] in a path counts from 1.",
         "REF-08",
-        Edit(f"{_REFERENCES}:_step_into", "return value[part]\n        wanted = f\"item", "return value[part - 1]\n        wanted = f\"item"),
+        Edit(
+            f"{_REFERENCES}:_step_into",
+            'return value[part]\n        wanted = f"item',
+            'return value[part - 1]\n        wanted = f"item',
+        ),
     ),
     in_all_that_load(
         "any-reference-goes",

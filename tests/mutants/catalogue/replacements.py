@@ -61,7 +61,9 @@ def noting_every_cancellation(execute: Function) -> Function:
     return replaced
 
 
-def applying_results_to(step_statuses: tuple[str, ...], run_statuses: tuple[str, ...]) -> Callable[[Function], Function]:
+def applying_results_to(
+    step_statuses: tuple[str, ...], run_statuses: tuple[str, ...]
+) -> Callable[[Function], Function]:
     """A maker of `ConsumerLoop._execute` that writes successful results into step rows in these statuses of runs in those."""
 
     def make(execute: Function) -> Function:
@@ -112,7 +114,7 @@ def finding_runs_by_task_alone(execute: Function) -> Function:
                     run_id = connection.execute(owner, {"task_id": item.content.task_id}).scalar_one_or_none()
                     if run_id is not None:
                         content = replace(item.content, run_id=run_id)
-                        item = replace(item, run_id=run_id, content=content)  # noqa: PLW2901
+                        item = replace(item, run_id=run_id, content=content)
                 found.append(item)
         execute(self, found, batch, stop)
 

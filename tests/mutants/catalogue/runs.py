@@ -59,15 +59,27 @@ COMPLETION: tuple[Mutant, ...] = (
         "completed-at-missing",
         "A run that is COMPLETED has no completed_at.",
         "CMP-11",
-        Edit(f"{_STORE}:_run_row", 'if state.status in ("COMPLETED", "FAILED") else None', 'if state.status == "FAILED" else None'),
+        Edit(
+            f"{_STORE}:_run_row",
+            'if state.status in ("COMPLETED", "FAILED") else None',
+            'if state.status == "FAILED" else None',
+        ),
         also=("CMP-10",),
     ),
     in_consumer(
         "cancelled-is-completed-at",
         "A run that the executor cancels gets completed_at instead of cancelled_at.",
         "CMP-11",
-        Edit(f"{_STORE}:_run_row", 'if state.status in ("COMPLETED", "FAILED") else None', 'if state.status != "RUNNING" else None'),
-        Edit(f"{_STORE}:_run_row", '"cancelled_at": change.ended_at if state.status == "CANCELLED" else None,', '"cancelled_at": None,'),
+        Edit(
+            f"{_STORE}:_run_row",
+            'if state.status in ("COMPLETED", "FAILED") else None',
+            'if state.status != "RUNNING" else None',
+        ),
+        Edit(
+            f"{_STORE}:_run_row",
+            '"cancelled_at": change.ended_at if state.status == "CANCELLED" else None,',
+            '"cancelled_at": None,',
+        ),
         also=("CAN-04",),
     ),
     in_consumer(
@@ -117,19 +129,31 @@ FAILURE: tuple[Mutant, ...] = (
         "error-message-lost",
         "What the agent said of its failure is replaced by a general remark.",
         "FAI-02",
-        Edit(f"{_DECIDE}:_result_received", 'event.error_message or "the agent gave no reason"', '"the agent gave no reason"'),
+        Edit(
+            f"{_DECIDE}:_result_received",
+            'event.error_message or "the agent gave no reason"',
+            '"the agent gave no reason"',
+        ),
     ),
     in_consumer(
         "failed-step-unnamed",
         "The error_message of a run does not say which step failed.",
         "FAI-03",
-        Edit(f"{_PROGRESS}.drain", 'f"step {quoted(record.step_id)} failed: {record.error_message}"', "record.error_message"),
+        Edit(
+            f"{_PROGRESS}.drain",
+            'f"step {quoted(record.step_id)} failed: {record.error_message}"',
+            "record.error_message",
+        ),
     ),
     in_consumer(
         "failures-without-a-message",
         "A FAILURE without a message leaves a step without one.",
         "FAI-07",
-        Edit(f"{_DECIDE}:_result_received", 'event.error_message or "the agent gave no reason"', 'event.error_message or ""'),
+        Edit(
+            f"{_DECIDE}:_result_received",
+            'event.error_message or "the agent gave no reason"',
+            'event.error_message or ""',
+        ),
         also=("FAI-08",),
     ),
     in_consumer(
@@ -192,9 +216,21 @@ CANCELLATION: tuple[Mutant, ...] = (
         "cancelled-while-pending-revived",
         "A run that was cancelled while PENDING is started by its execution request.",
         "CAN-07",
-        Edit(f"{_DECIDE}:_execution_requested", 'if progress.status != "PENDING":', 'if progress.status not in ("PENDING", "CANCELLED"):'),
-        Edit(f"{_FOLDING}._request", 'if self._change.state.status != "PENDING":', 'if self._change.state.status not in ("PENDING", "CANCELLED"):'),
-        Edit("system.engine.transitions:check_run", "if new not in RUN_TRANSITIONS[old]:", 'if new not in RUN_TRANSITIONS[old] and old != "CANCELLED":'),
+        Edit(
+            f"{_DECIDE}:_execution_requested",
+            'if progress.status != "PENDING":',
+            'if progress.status not in ("PENDING", "CANCELLED"):',
+        ),
+        Edit(
+            f"{_FOLDING}._request",
+            'if self._change.state.status != "PENDING":',
+            'if self._change.state.status not in ("PENDING", "CANCELLED"):',
+        ),
+        Edit(
+            "system.engine.transitions:check_run",
+            "if new not in RUN_TRANSITIONS[old]:",
+            'if new not in RUN_TRANSITIONS[old] and old != "CANCELLED":',
+        ),
         also=("TBL-03",),
     ),
     in_consumer(
@@ -207,7 +243,9 @@ CANCELLATION: tuple[Mutant, ...] = (
             "r.run_id, r.workflow_name, CASE WHEN r.status = 'CANCELLED' AND r.started_at IS NOT NULL"
             " THEN 'RUNNING' ELSE r.status END AS status, r.revision",
         ),
-        Sql(f"{_STORE}:_WRITE", _FENCE, "AND r.revision = x.seen_revision AND r.status IN (x.seen_status, 'CANCELLED')"),
+        Sql(
+            f"{_STORE}:_WRITE", _FENCE, "AND r.revision = x.seen_revision AND r.status IN (x.seen_status, 'CANCELLED')"
+        ),
         Wrap("system.consumer.loop:ConsumerLoop._execute", replacements.remembering_cancellations_in_memory),
         also=("CAN-01", "GRP-06"),
     ),
@@ -221,13 +259,20 @@ CANCELLATION: tuple[Mutant, ...] = (
         "late-result-applied",
         "A result that comes after the cancellation completes its step.",
         "CAN-03",
-        Wrap("system.consumer.loop:ConsumerLoop._execute", replacements.applying_results_to(("CANCELLED",), ("CANCELLED",))),
+        Wrap(
+            "system.consumer.loop:ConsumerLoop._execute",
+            replacements.applying_results_to(("CANCELLED",), ("CANCELLED",)),
+        ),
     ),
     in_consumer(
         "early-cancellation-forgotten",
         "A cancellation request for a run that is not known yet is dropped.",
         "CAN-05",
-        Sql(f"{_STORE}:_SAVE_EARLY_CANCELLATION", "VALUES (:run_id, :cancelled_by, :reason, :received_at)", "SELECT :run_id, :cancelled_by, :reason, :received_at WHERE false"),
+        Sql(
+            f"{_STORE}:_SAVE_EARLY_CANCELLATION",
+            "VALUES (:run_id, :cancelled_by, :reason, :received_at)",
+            "SELECT :run_id, :cancelled_by, :reason, :received_at WHERE false",
+        ),
     ),
     in_consumer(
         "old-cancellation-cancels-the-retry",
@@ -275,7 +320,7 @@ RESUME: tuple[Mutant, ...] = (
         Edit(
             f"{_DECIDE}:_supersede",
             'elif record.status != "CANCELLED" or record.task_id is None:',
-            'elif record.parent is None or record.task_id is None:',
+            "elif record.parent is None or record.task_id is None:",
         ),
         also=("RES-01",),
     ),
@@ -283,13 +328,17 @@ RESUME: tuple[Mutant, ...] = (
         "resume-from-step-ignored",
         "A retry with resume_from_step goes on from the last completed step instead.",
         "RES-06",
-        Edit(f"{_FOLDING}._request", "resume = self._held.resume_from_step or request.resume_from_step", "resume = None"),
+        Edit(
+            f"{_FOLDING}._request", "resume = self._held.resume_from_step or request.resume_from_step", "resume = None"
+        ),
     ),
     in_consumer(
         "same-attempt-after-a-retry",
         "A failed step that a retry runs again is asked for under its old task_id.",
         "RES-08",
-        Edit(f"{_PROGRESS}._begin_anew", "attempt = self.generation + 1 if known is None", "attempt = 1 if known is None"),
+        Edit(
+            f"{_PROGRESS}._begin_anew", "attempt = self.generation + 1 if known is None", "attempt = 1 if known is None"
+        ),
         also=("MSG-13",),
     ),
     in_consumer(

@@ -71,7 +71,9 @@ def moving_runs_to_the_new_version(replace: Function) -> Function:
     from system.api.messages import plan_document
     from system.plans import digest
 
-    keep = text("INSERT INTO workflow_plans (digest, plan) VALUES (:digest, cast(:plan AS jsonb)) ON CONFLICT DO NOTHING")
+    keep = text(
+        "INSERT INTO workflow_plans (digest, plan) VALUES (:digest, cast(:plan AS jsonb)) ON CONFLICT DO NOTHING"
+    )
     move = text(
         "UPDATE workflow_runs SET plan_digest = :digest, workflow_id = :workflow_id"
         " WHERE workflow_definition_id = :id AND status IN ('PENDING', 'RUNNING', 'FAILED', 'CANCELLED')"
@@ -95,7 +97,9 @@ def planning_by_the_current_version(_: Function) -> Function:
     from system.api.messages import plan_document
     from system.plans import digest
 
-    keep = text("INSERT INTO workflow_plans (digest, plan) VALUES (:digest, cast(:plan AS jsonb)) ON CONFLICT DO NOTHING")
+    keep = text(
+        "INSERT INTO workflow_plans (digest, plan) VALUES (:digest, cast(:plan AS jsonb)) ON CONFLICT DO NOTHING"
+    )
     move = text("UPDATE workflow_runs SET plan_digest = :digest WHERE run_id = :run_id")
 
     def replaced(self: Any, connection: Any, run: Any) -> Any:
@@ -119,4 +123,3 @@ def cancelling_nothing(_: Function) -> Function:
         return row if row is not None and row["status"] in ("PENDING", "RUNNING") else None
 
     return replaced
-

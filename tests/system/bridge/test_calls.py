@@ -62,7 +62,7 @@ def test_the_call_carries_ids_input_and_authentication(agents: AgentServer) -> N
 def test_a_hostile_correlation_id_adds_no_header_and_stops_no_call(agents: AgentServer, hostile: str) -> None:
     ended = _call(agents, Ok({"a": 1}), task=Task("run-1", "task-1", "a", {}, hostile))
     assert isinstance(ended, Outcome)
-    assert ended.output_data == {"a": 1, "text": ""}
+    assert ended.output_data == {"a": 1}
     [call] = agents.ledger()
     assert "X-Evil" not in call.headers
     assert call.correlation_id
@@ -105,7 +105,7 @@ def test_a_hanging_agent_times_out_after_its_own_time(agents: AgentServer) -> No
 def test_a_slow_agent_within_its_time_is_waited_for(agents: AgentServer) -> None:
     ended = _call(agents, Slow(0.2, Ok({"a": 1})), timeout_ms=5000)
     assert isinstance(ended, Outcome)
-    assert ended.output_data == {"a": 1, "text": ""}
+    assert ended.output_data == {"a": 1}
 
 
 def test_a_connection_that_is_reset_may_be_tried_again_and_is_one_call(agents: AgentServer) -> None:

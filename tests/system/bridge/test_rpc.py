@@ -53,7 +53,7 @@ def test_whole_numbers_of_any_size_stay_exact_on_their_way() -> None:
         "n": big
     }
     outcome = _interpret(result={"n": big, "m": -(2**70)})
-    assert outcome.output_data == {"n": big, "m": -(2**70), "text": ""}
+    assert outcome.output_data == {"n": big, "m": -(2**70)}
 
 
 @given(st.dictionaries(st.text().filter(lambda key: key not in ("status", "text", "artifacts")), _JSON, max_size=5))
@@ -62,7 +62,7 @@ def test_a_result_becomes_the_output_with_every_member_as_it_was(result: dict[st
     if any("\\u0000" in json.dumps(part) for part in (result,)) and _holds_nul(result):
         assert "U+0000" in _reason(outcome)
     else:
-        assert outcome == Outcome({**result, "text": ""})
+        assert outcome == Outcome(result)
 
 
 def _holds_nul(value: Any) -> bool:
@@ -86,14 +86,17 @@ def _holds_nul(value: Any) -> bool:
         ([{"parts": [{"type": "text", "text": "older"}]}], "older"),
         ([{"parts": [{"kind": "data", "data": {}}, {"kind": "text", "text": ""}]}], ""),
         ([], ""),
-        (None, ""),
-        ("no list", ""),
         ([None, 7, {"parts": None}, {"parts": [None, "x", {"kind": "text", "text": 7}]}], ""),
     ],
 )
 def test_text_is_what_the_artifacts_say(artifacts: Any, text: str) -> None:
     outcome = _interpret(result={"artifacts": artifacts})
     assert outcome.output_data == {"artifacts": artifacts, "text": text}
+
+
+@pytest.mark.parametrize("artifacts", [None, "no list", {}])
+def test_nothing_is_added_to_a_result_without_artifacts(artifacts: Any) -> None:
+    assert _interpret(result={"artifacts": artifacts}).output_data == {"artifacts": artifacts}
 
 
 def test_a_text_of_the_result_itself_is_not_overwritten() -> None:
@@ -127,7 +130,7 @@ def test_an_error_counts_even_beside_a_result_and_with_the_id_null() -> None:
 
 
 def test_an_error_of_null_beside_a_result_counts_as_absent() -> None:
-    assert _interpret(result={"a": 1}, error=None).output_data == {"a": 1, "text": ""}
+    assert _interpret(result={"a": 1}, error=None).output_data == {"a": 1}
 
 
 @pytest.mark.parametrize("state", ["failed", "canceled", "rejected"])
@@ -149,7 +152,7 @@ def test_a_state_that_is_no_success_is_a_failure_with_its_message(state: str, me
     "status", [{"state": "completed"}, {"state": "working"}, "failed", None, {"state": ["failed"]}]
 )
 def test_any_other_status_is_part_of_a_success(status: Any) -> None:
-    assert _interpret(result={"status": status}).output_data == {"status": status, "text": ""}
+    assert _interpret(result={"status": status}).output_data == {"status": status}
 
 
 @pytest.mark.parametrize(
@@ -191,11 +194,11 @@ def test_what_postgresql_cannot_hold_is_a_failure_that_says_so(result: dict[str,
 
 
 def test_a_result_as_deep_as_is_allowed_is_a_success() -> None:
-    assert _interpret(result=_deep(200)).output_data == {**_deep(200), "text": ""}
+    assert _interpret(result=_deep(200)).output_data == {**_deep(200)}
 
 
 def test_an_escaped_backslash_before_u0000_is_no_such_character() -> None:
-    assert _interpret(result={"a": "\\u0000"}).output_data == {"a": "\\u0000", "text": ""}
+    assert _interpret(result={"a": "\\u0000"}).output_data == {"a": "\\u0000"}
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,258 @@
+"""The subject's processes and the stack's servers under a scenario's acts, and their way back to how they were."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any, cast
+
+from kafka import KafkaAdminClient
+from kafka.admin import MemberToRemove
+from kafka.errors import KafkaError, NoError
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
+
+from harness.history import HistoryWriter
+from harness.runner.errors import NotSupported, SetUpBroke
+from harness.stack import NotInOurHands, NotRunning, Part, Stack, StackError
+from harness.subject import RoleName, RoleProcess, RunningRole, RunningSubject, SubjectError
+
+log = logging.getLogger(__name__)
+
+_GROUP_EMPTY_SECONDS = 40.0
+_READY_SECONDS = 90.0
+_REQUEST_MS = 5000
+_PARTS = ("broker", "database")
+
+
+class Processes:
+    """What can be done to processes. Acts of one scenario may come from several threads."""
+
+    def __init__(self, stack: Stack, running: RunningSubject) -> None:
+        self._stack = stack
+        self._running = running
+        self._baseline = {name: len(role) for name, role in running.roles.items()}
+        self._watches: dict[str, list[tuple[list[RoleProcess], Any]]] = {}
+        self._paused: set[str] = set()
+        self._disturbed = False
+        self._lock = threading.RLock()
+
+    @property
+    def are_disturbed(self) -> bool:
+        """Whether something was done since the last `restore`."""
+        return self._disturbed
+
+    def kill(self, writer: HistoryWriter, role: str, number: int | None) -> None:
+        """SIGKILL, to one process or all that run."""
+        for name, process in self._each(role, number):
+            with contextlib.suppress(NotRunning):
+                process.kill()
+                writer.add("process", "killed", process=name)
+            self._paused.discard(name)
+
+    def stop(self, writer: HistoryWriter, role: str, number: int | None) -> None:
+        """An orderly end."""
+        for name, process in self._each(role, number):
+            process.stop()
+            writer.add("process", "stopped", process=name, exit_code=getattr(process, "exit_code", None))
+            self._paused.discard(name)
+
+    def start(self, writer: HistoryWriter, role: str, number: int | None) -> None:
+        """Start what does not run; of a role, without waiting until it is ready."""
+        if role in _PARTS:
+            for name, part in self._each(role, None):
+                self._guarded(part.start)
+                writer.add("process", "started", process=name)
+            return
+        ended = [process for process in self._role(role) if not process.is_running]
+        if number is not None:
+            ended = [process for process in ended if process.number == number]
+        elif not any(process.is_running for process in self._role(role)):
+            # Those that were added by an earlier act and removed again stay away.
+            ended = ended[: self._baseline[cast(RoleName, role)]]
+        self._launch(writer, role, ended)
+
+    def restart(self, writer: HistoryWriter, role: str, number: int | None) -> None:
+        """Stop in order, then start."""
+        if role in _PARTS:
+            self.stop(writer, role, number)
+            self.start(writer, role, number)
+            return
+        names = [name for name, _ in self._each(role, number)]
+        self.stop(writer, role, number)
+        self._launch(writer, role, [process for process in self._role(role) if process.name in names])
+
+    def pause(self, writer: HistoryWriter, role: str, number: int | None) -> None:
+        """SIGSTOP."""
+        for name, process in self._each(role, number):
+            with contextlib.suppress(NotRunning):
+                self._guarded(process.pause)
+                self._paused.add(name)
+                writer.add("process", "paused", process=name)
+
+    def resume(self, writer: HistoryWriter, role: str, number: int | None) -> None:
+        """SIGCONT."""
+        for name, process in self._each(role, number):
+            with contextlib.suppress(NotRunning):
+                self._guarded(process.resume)
+                self._paused.discard(name)
+                writer.add("process", "resumed", process=name)
+
+    def add(self, writer: HistoryWriter, role: str) -> None:
+        """One more process, without waiting until it is ready."""
+        self._disturbed = True
+        self._launch(writer, role, [self._role(role).make()])
+
+    def remove(self, writer: HistoryWriter, role: str) -> None:
+        """Stop the last process that runs."""
+        alive = [process for process in self._role(role) if process.is_running]
+        if not alive:
+            raise SetUpBroke(f"no process of the role {role} runs, so none can be removed")
+        self.stop(writer, role, alive[-1].number)
+
+    def lacking(self, role: str) -> str | None:
+        """What keeps a role from being ready; None when all its processes are."""
+        with self._lock:
+            processes = list(self._role(role))
+            if not any(process.is_running for process in processes):
+                return f"no process of {role} runs"
+            for entry in list(self._watches.get(role, ())):
+                launched, watch = entry
+                if any(process.is_running for process in launched) and (lacking := watch.why_not()) is not None:
+                    return str(lacking)
+                watch.close()
+                self._watches[role].remove(entry)
+            return None
+
+    def redeliver(self, writer: HistoryWriter, group: str, offsets: dict[Any, int]) -> None:
+        """Set a role's group back to these offsets while its processes are stopped, and start them again."""
+        names = self._running.description.groups
+        if group not in names:
+            raise NotSupported(f"the consumer group of the role {group} is not known: name it in binding.groups")
+        alive = [process for process in self._role(group) if process.is_running]
+        self.stop(writer, group, None)
+        admin = KafkaAdminClient(
+            bootstrap_servers=self._stack.kafka_brokers.split(","),
+            request_timeout_ms=_REQUEST_MS,
+            bootstrap_timeout_ms=_REQUEST_MS,
+        )
+        try:
+            read = set(admin.list_group_offsets({names[group]: None})[names[group]])
+            _set_back(admin, names[group], {part: offset for part, offset in offsets.items() if part in read})
+        finally:
+            admin.close()
+        self._launch(writer, group, alive)
+
+    def restore(self) -> None:
+        """Bring everything back to how it was at the start; returns once all is ready.
+
+        Raises:
+            StackError, SubjectError: it cannot be brought back; then the bench is of no use any more.
+        """
+        with self._lock:
+            for part in (self._stack.broker, self._stack.database) if self._disturbed else ():
+                with contextlib.suppress(NotInOurHands):
+                    with contextlib.suppress(NotRunning):
+                        part.resume()
+                    part.start()
+            for name, role in self._running.roles.items():
+                for process in role:
+                    if process.name in self._paused and process.is_running:
+                        process.resume()
+                for process in role[self._baseline[name] :]:
+                    if process.is_running:
+                        process.stop()
+            self._paused.clear()
+            for name, role in self._running.roles.items():
+                ended = [process for process in role[: self._baseline[name]] if not process.is_running]
+                if ended:
+                    self._watches.setdefault(name, []).append((ended, role.launch(ended)))
+            for name in self._running.roles:
+                self._await_ready(name)
+            self._disturbed = False
+
+    def close(self) -> None:
+        """Let go of the watches."""
+        for entries in self._watches.values():
+            for _, watch in entries:
+                watch.close()
+        self._watches.clear()
+
+    def _await_ready(self, role: str) -> None:
+        try:
+            Retrying(
+                retry=retry_if_result(lambda lacking: lacking is not None),
+                stop=stop_after_delay(_READY_SECONDS),
+                wait=wait_fixed(0.05),
+            )(self.lacking, role)
+        except RetryError as error:
+            raise SubjectError(f"{role} is not ready {_READY_SECONDS:.0f} s after it was started again") from error
+
+    def _launch(self, writer: HistoryWriter, role: str, processes: list[RoleProcess]) -> None:
+        if not processes:
+            return
+        with self._lock:
+            self._disturbed = True
+            try:
+                watch = self._role(role).launch(processes)
+            except SubjectError as error:
+                raise SetUpBroke(str(error)) from error
+            self._watches.setdefault(role, []).append((processes, watch))
+        for process in processes:
+            writer.add("process", "started", process=process.name)
+
+    def _each(self, role: str, number: int | None) -> Iterator[tuple[str, Any]]:
+        self._disturbed = True
+        if role in _PARTS:
+            part: Part = getattr(self._stack, role)
+            yield role, part
+            return
+        for process in list(self._role(role)):
+            if process.is_running and number in (None, process.number):
+                yield process.name, process
+
+    def _role(self, role: str) -> RunningRole:
+        if role not in self._running.roles:
+            raise NotSupported(f"the harness plays the role {role}, and nothing can be done to its processes")
+        return self._running.role(cast(RoleName, role))
+
+    def _guarded(self, act: Any) -> None:
+        try:
+            act()
+        except NotInOurHands as error:
+            raise NotSupported(str(error)) from error
+        except NotRunning:
+            raise
+        except StackError as error:
+            raise SetUpBroke(str(error)) from error
+
+
+def _set_back(admin: Any, group: str, offsets: dict[Any, int]) -> None:
+    """Set a group's offsets once it has no members; members that have not said goodbye are removed."""
+
+    def attempt() -> bool:
+        try:
+            outcome = admin.reset_group_offsets(group, offsets)
+            if all(told["error"] is NoError for told in outcome.values()):
+                return True
+            members = admin.describe_groups([group])[group]["members"]
+            if members:
+                admin.remove_group_members(group, [_member(member) for member in members])
+        except KafkaError as error:
+            log.debug("the group %s cannot be set back yet: %r", group, error)
+        return False
+
+    try:
+        Retrying(
+            retry=retry_if_result(lambda done: not done), stop=stop_after_delay(_GROUP_EMPTY_SECONDS), wait=wait_fixed(0.2)
+        )(attempt)
+    except RetryError as error:
+        raise SetUpBroke(
+            f"the offsets of the group {group} could not be set back within {_GROUP_EMPTY_SECONDS:.0f} s"
+        ) from error
+
+
+def _member(member: dict[str, Any]) -> MemberToRemove:
+    # A static member stays in its group after its end, until its session times out.
+    return MemberToRemove(member_id=member["member_id"], group_instance_id=member.get("group_instance_id"))
