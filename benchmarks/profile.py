@@ -127,7 +127,7 @@ def _recorder(program: str, entrant: Entrant, role: str, path: Path) -> subproce
 
 def as_markdown(role: str, measure: str, sampled: Sampled) -> str:
     """Two tables: the project's own functions with all that they call, and whatever was innermost."""
-    ours = sampled.inclusive(lambda frame: "(system/" in frame and "<lambda>" not in frame)
+    ours = sampled.inclusive(_is_telling)
     for name in [name for name, count in ours.items() if count > _TRIVIAL_SHARE * sampled.total]:
         del ours[name]
     tables = [
@@ -138,6 +138,13 @@ def as_markdown(role: str, measure: str, sampled: Sampled) -> str:
         _table(sampled.own(), sampled.total),
     ]
     return "\n\n".join(tables)
+
+
+def _is_telling(frame: str) -> bool:
+    """Whether it is a function of the reference, and not only the way to the others or a part of one without a name."""
+    return (
+        "(system/" in frame and "(system/__main__" not in frame and not frame.startswith("serve (") and "<" not in frame
+    )
 
 
 def _table(counted: Counter[str], total: int) -> str:

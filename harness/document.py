@@ -107,7 +107,7 @@ def read_document(path: Path) -> Document:
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        what = " ".join(str(error.problem or error.context or "is not YAML").split())
+        what = " ".join(str(error.problem or error.context or "is not YAML").split()).partition(" with value ")[0]
         raise MistakesFound([Mistake(path, line, column, f"is not YAML that can be read: {what}")]) from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise MistakesFound([Mistake(path, 1, 1, f"is not YAML that can be read: {error}")]) from error
@@ -116,7 +116,7 @@ def read_document(path: Path) -> Document:
 
 def did_you_mean(found: object, known: Iterable[str]) -> str:
     """``; did you mean 'x'?`` for the nearest of the known words, or nothing when none is near."""
-    near = difflib.get_close_matches(str(found), list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(found), list(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
@@ -169,8 +169,9 @@ def _told_of_choice(error: ValidationError, place: Place) -> Iterator[tuple[Plac
     """Which of some keys must be given."""
     names = [name for branch in _wanted(error) for name in branch["required"]]
     if not isinstance(error.instance, dict):
-        yield place, f"expected a mapping with one of {_listed(names)}, found {_shown(error.instance)}", False
-        return
+        if not (isinstance(error.schema, dict) and error.schema.get("type") == "object"):
+            yield place, f"expected a mapping with one of {_listed(names)}, found {_shown(error.instance)}", False
+        return  # That it is no mapping is told by its type.
     present = [name for name in names if name in error.instance]
     known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
     if not present and any(name not in known for name in error.instance) and known:

@@ -59,3 +59,15 @@ def handed_on(further: Iterable[str] = ()) -> dict[str, str]:
 def api_url() -> str:
     """Where the commands that speak to an API find it: ``PLUMBLINE_API_URL``, else port 8000 of the loopback."""
     return (os.environ.get(API_URL_VARIABLE, "").strip() or DEFAULT_API_URL).rstrip("/")
+
+
+def external_stack() -> tuple[str, str]:
+    """The addresses of a stack that somebody else runs: ``DATABASE_URL`` and ``KAFKA_BROKERS``.
+
+    Raises:
+        LookupError: one of them is not set; says which.
+    """
+    missing = [name for name in ("DATABASE_URL", "KAFKA_BROKERS") if not os.environ.get(name, "").strip()]
+    if missing:
+        raise LookupError(f"an external stack is known by DATABASE_URL and KAFKA_BROKERS; {' and '.join(missing)} not set")
+    return os.environ["DATABASE_URL"].strip(), os.environ["KAFKA_BROKERS"].strip()

@@ -35,7 +35,9 @@ def _after_end(history: History) -> list[Finding]:
         grace = LAG_SECONDS + (_SURELY_SEEN_SECONDS if ended.status == "CANCELLED" else 0.0)
         for task in run.tasks:
             if task.first.at > ended.at + grace and seen.is_calm(task.first):
-                explanation = f"run {run.id} was {ended.status}, and a task for agent {task.agent} was published after that"
+                explanation = (
+                    f"run {run.id} was {ended.status}, and a task for agent {task.agent} was published after that"
+                )
                 events = (ended.seq, task.first.seq)
                 found.append(
                     Finding("after_end", _OF_END[ended.status], "task after the end", explanation, events, run.id)
@@ -60,7 +62,9 @@ def _after_cancellation(history: History) -> list[Finding]:
         if sign is None or run.is_retried:
             continue
         placed = [(task, step) for task in run.tasks if (step := step_of(run, plan, task)) is not None]
-        late = [(task, step, answer) for task, step in placed if (answer := _answered_after(seen, task, sign)) is not None]
+        late = [
+            (task, step, answer) for task, step in placed if (answer := _answered_after(seen, task, sign)) is not None
+        ]
         for task, step in placed:
             for _, before, answer in late:
                 if _follows(plan, before, step):
@@ -98,7 +102,9 @@ def _late_results(history: History) -> list[Finding]:
                 continue
             row = next((row for row in run.rows_of(step) if row.latest.get("status") == "COMPLETED"), None)
             if row is not None:
-                explanation = f"step {step} was answered after the cancellation had taken hold, and its row is COMPLETED"
+                explanation = (
+                    f"step {step} was answered after the cancellation had taken hold, and its row is COMPLETED"
+                )
                 events = (sign.seq, answer.seq, row.last_seq)
                 found.append(Finding("late_results", "CAN-03", "late result applied", explanation, events, run.id))
     return found
@@ -116,7 +122,11 @@ def _taken_hold(seen: Views, run: RunView) -> Event | None:
     for request in run.cancellations:
         for event in run.history.of("committed"):
             names = ("cancellations", "workflow.cancellation.requests")
-            if event["topic"] in names and event["partition"] == request["partition"] and event["offset"] > request["offset"]:
+            if (
+                event["topic"] in names
+                and event["partition"] == request["partition"]
+                and event["offset"] > request["offset"]
+            ):
                 signs.append(event)
                 break
     by_message = run.cancellations and all(_is_by_message(ask) for ask in run.cancel_asks)

@@ -46,7 +46,9 @@ def _before_dispatch(history: History) -> list[Finding]:
                 if done < wanted:
                     explanation = f"a task for step {step} was published while step {needed}, whose output it uses, was not COMPLETED in any committed row"
                     events = (task.first.seq, snapshot.seq)
-                    found.append(Finding("before_dispatch", "CMP-09", "output not durable", explanation, events, run.id))
+                    found.append(
+                        Finding("before_dispatch", "CMP-09", "output not durable", explanation, events, run.id)
+                    )
                     break
     return found
 
@@ -92,7 +94,9 @@ def _before_update(history: History) -> list[Finding]:
             done = sum(row.get("status") in _AT_LEAST[status] for row in rows)
             if done < (len(told) if plan.loops_around(step) else 1):
                 explanation = f"an update said that step {step} is {status}, and the rows read after it did not say so"
-                found.append(Finding("before_update", "OBS-04", "told too early", explanation, (event.seq, snapshot.seq), run.id))
+                found.append(
+                    Finding("before_update", "OBS-04", "told too early", explanation, (event.seq, snapshot.seq), run.id)
+                )
                 break
     return found
 
@@ -138,7 +142,9 @@ def _offsets(history: History) -> list[Finding]:
             if death is None or not _has_no_effect(run, event):
                 continue
             what = "execution request" if event["topic"] == "requests" else "result"
-            explanation = f"the offset of run {run.id}'s {what} was committed, the process died, and its effect never came"
+            explanation = (
+                f"the offset of run {run.id}'s {what} was committed, the process died, and its effect never came"
+            )
             clause = "RES-14" if event["topic"] == "requests" else "RES-16"
             events = (event.seq, commit.seq, death.seq)
             found.append(Finding("offsets", clause, "offset ahead of its effect", explanation, events, run.id))
@@ -160,7 +166,11 @@ def _has_no_effect(run: RunView, message: Event) -> bool:
     task = next((one for one in run.tasks if one.task_id == value.get("task_id")), None)
     if task is None or value.get("run_id") != run.id:
         return False
-    same_work = [row for row in run.rows if row.latest.get("input_data") == task.input and row.latest.get("agent_name") == task.agent]
+    same_work = [
+        row
+        for row in run.rows
+        if row.latest.get("input_data") == task.input and row.latest.get("agent_name") == task.agent
+    ]
     return bool(same_work) and all(row.latest.get("status") == "RUNNING" for row in same_work)
 
 

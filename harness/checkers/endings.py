@@ -27,7 +27,7 @@ def _ends(history: History) -> list[Finding]:
     for run in seen.runs.values():
         if not seen.was_waited_for(run.id) or run.final is not None or not _was_asked_for(run):
             continue
-        open_tasks = [task for task in run.tasks if not _is_answered(run, task)]
+        open_tasks = [task for task in run.all_tasks if not _is_answered(run, task)]
         if open_tasks:
             found += _unanswered(seen, run, open_tasks)
         elif seen.plays("consumer"):
@@ -67,7 +67,10 @@ def _behind_bad(seen: Views, run: RunView) -> tuple[str, Event] | None:
         if not not_json and event.run is not None:
             continue
         for message in own:
-            if all(message[name] == event[name] for name in ("topic", "partition")) and message["offset"] > event["offset"]:
+            if (
+                all(message[name] == event[name] for name in ("topic", "partition"))
+                and message["offset"] > event["offset"]
+            ):
                 return ("DEL-09" if not_json else "DEL-10"), event
     return None
 
@@ -76,7 +79,10 @@ def _committed_request(run: RunView) -> Event | None:
     """The commit that covers the run's newest execution request."""
     for request in reversed(run.requests):
         for event in run.history.of("committed"):
-            if event["topic"] in ("requests", "workflow.execution.requests") and event["partition"] == request["partition"]:
+            if (
+                event["topic"] in ("requests", "workflow.execution.requests")
+                and event["partition"] == request["partition"]
+            ):
                 if event["offset"] > request["offset"]:
                     return event
         break
@@ -92,7 +98,9 @@ def _unanswered(seen: Views, run: RunView, tasks: list[Task]) -> list[Finding]:
         calls = seen.calls_of_task.get(task.task_id, [])
         if any(answer is None for _, answer in calls):
             continue
-        explanation = f"task {task.task_id} of agent {task.agent} never got a result; {len(calls)} calls were made for it"
+        explanation = (
+            f"task {task.task_id} of agent {task.agent} never got a result; {len(calls)} calls were made for it"
+        )
         events = (task.first.seq, *(call.seq for call, _ in calls[-2:]))
         found.append(Finding("runs_end", "AGT-22", "unanswered task", explanation, events, run.id))
     return found

@@ -69,9 +69,7 @@ def _too_many_ids(history: History) -> list[Finding]:
             if most is None or most == 0 or len(tasks) <= most:
                 continue
             clause, why = _why(seen, run, plan, tasks[0])
-            explanation = (
-                f"{len(tasks)} different task ids for agent {tasks[0].agent} with one input, where {most} can be explained: {why}"
-            )
+            explanation = f"{len(tasks)} different task ids for agent {tasks[0].agent} with one input, where {most} can be explained: {why}"
             events = tuple(task.first.seq for task in tasks[: most + 1])
             found.append(Finding("too_many_ids", clause, "same work, new task id", explanation, events, run.id))
     return found
@@ -146,13 +144,17 @@ def _completed_again(history: History) -> list[Finding]:
         placed = [(task, step) for task in run.tasks if (step := step_of(run, plan, task)) in plan.chain]
         for task, step in placed:
             for copy in task.messages[1:]:
-                later = next((o for o, s in placed if s is not None and _is_between(plan, step, s, task, o, copy)), None)
+                later = next(
+                    (o for o, s in placed if s is not None and _is_between(plan, step, s, task, o, copy)), None
+                )
                 if later is None:
                     continue
                 clause = "RES-02" if run.is_retried else _of_copies(run)
                 explanation = f"step {step} was COMPLETED, since step {step_of(run, plan, later)} had begun, and its task was published again"
                 events = (task.first.seq, later.first.seq, copy.seq)
-                found.append(Finding("completed_again", clause, "completed step dispatched", explanation, events, run.id))
+                found.append(
+                    Finding("completed_again", clause, "completed step dispatched", explanation, events, run.id)
+                )
                 break
     return found
 
@@ -194,7 +196,9 @@ def _old_ids(history: History) -> list[Finding]:
                 continue
             copy = next((one for one in task.messages[1:] if one.at > ask.at + LAG_SECONDS), None)
             if copy is not None:
-                explanation = f"the attempt {task.task_id} had FAILED, and the retry asks for it again under the same id"
+                explanation = (
+                    f"the attempt {task.task_id} had FAILED, and the retry asks for it again under the same id"
+                )
                 events = (event.seq, ask.seq, copy.seq)
                 found.append(Finding("old_ids", "RES-08", "ended attempt again", explanation, events, run.id))
     return found
@@ -224,6 +228,10 @@ CHECKERS = (
         ("kafka",),
     ),
     Checker(
-        "old_ids", "A retry makes new attempts: a failed one is not published again.", ("RES-08",), _old_ids, ("kafka", "rest")
+        "old_ids",
+        "A retry makes new attempts: a failed one is not published again.",
+        ("RES-08",),
+        _old_ids,
+        ("kafka", "rest"),
     ),
 )

@@ -113,8 +113,12 @@ def _rows_have_tasks(history: History) -> list[Finding]:
                 continue
             agent = plan.steps[row.step].get("agent_name")
             if canonical([agent, row.latest.get("input_data")]) not in keys:
-                explanation = f"step {row.step} is COMPLETED, and no task for agent {agent} with its input was published"
-                found.append(Finding("rows_have_tasks", "MSG-12", "step without task", explanation, (row.last_seq,), run.id))
+                explanation = (
+                    f"step {row.step} is COMPLETED, and no task for agent {agent} with its input was published"
+                )
+                found.append(
+                    Finding("rows_have_tasks", "MSG-12", "step without task", explanation, (row.last_seq,), run.id)
+                )
     return found
 
 
@@ -134,7 +138,9 @@ def _call_inputs(history: History) -> list[Finding]:
             continue
         if not same(call["input"], task.input):
             explanation = f"agent {call['agent']} got {_shown(call['input'])} for a task with {_shown(task.input)}"
-            found.append(Finding("call_inputs", "AGT-02", "wrong input", explanation, (task.first.seq, call.seq), call.run))
+            found.append(
+                Finding("call_inputs", "AGT-02", "wrong input", explanation, (task.first.seq, call.seq), call.run)
+            )
     return found
 
 
@@ -159,7 +165,9 @@ def _unresolvable(history: History) -> list[Finding]:
                 message = str(row.latest.get("error_message"))
                 if row.latest.get("status") == "FAILED" and not any(text in message for text in texts):
                     explanation = f"step {step} FAILED with {message!r}, which does not name {sorted(texts)[0]}"
-                    found.append(Finding("unresolvable", "REF-11", "reference not named", explanation, (row.last_seq,), run.id))
+                    found.append(
+                        Finding("unresolvable", "REF-11", "reference not named", explanation, (row.last_seq,), run.id)
+                    )
             for task in run.tasks:
                 if steps_of(run, plan, task) == [step]:
                     explanation = f"a task was published for step {step}, though {sorted(texts)[0]} leads to nothing"
@@ -196,7 +204,9 @@ CHECKERS = (
         _rows_have_tasks,
         ("kafka", "database"),
     ),
-    Checker("call_inputs", "An agent is called with the input of the task.", ("AGT-02",), _call_inputs, ("kafka", "agent")),
+    Checker(
+        "call_inputs", "An agent is called with the input of the task.", ("AGT-02",), _call_inputs, ("kafka", "agent")
+    ),
     Checker(
         "unresolvable",
         "A step whose reference leads to nothing fails, names the reference, and has no task.",

@@ -78,7 +78,9 @@ def _of_pair(run: RunView, earlier: Read, later: Read) -> Finding:
         case _:
             clause = "TBL-03"
     anomaly = "terminal status overwritten" if earlier.status in TERMINAL else "status moved back"
-    explanation = f"run {run.id} was read {earlier.status} and later {later.status}, without a retry between that explains it"
+    explanation = (
+        f"run {run.id} was read {earlier.status} and later {later.status}, without a retry between that explains it"
+    )
     return Finding("run_statuses", clause, anomaly, explanation, (earlier.seq, later.seq), run.id)
 
 
@@ -125,7 +127,9 @@ def _step_statuses(history: History) -> list[Finding]:
             if before in ENDED and status != before and not run.is_retried:
                 clause = "CAN-03" if before == "CANCELLED" else "OBS-05"
                 explanation = f"the row of step {row.get('step_id')} was {before} and became {status} without a retry"
-                found.append(Finding("step_statuses", clause, "ended step changed", explanation, (seq, event.seq), run.id))
+                found.append(
+                    Finding("step_statuses", clause, "ended step changed", explanation, (seq, event.seq), run.id)
+                )
             polled[row.get("id")] = (status, event.seq)
     return found
 
@@ -151,7 +155,9 @@ def _run_updates(history: History) -> list[Finding]:
             before = ended.get(event["partition"])
             if before is not None and status != before[0]:
                 explanation = f"an update says that run {run.id} is {before[0]}, and a later one that it is {status}"
-                found.append(Finding("run_updates", "OBS-05", "end undone", explanation, (before[1], event.seq), run.id))
+                found.append(
+                    Finding("run_updates", "OBS-05", "end undone", explanation, (before[1], event.seq), run.id)
+                )
                 break
             if status in TERMINAL:
                 ended[event["partition"]] = (status, event.seq)
@@ -178,9 +184,18 @@ def _accepted_cancellations(history: History) -> list[Finding]:
             accepted = Read({"status": "CANCELLED"}, "rest", answer.seq, answer.at, ask.seq, ask.at)
             later = next((r for r in run.reads if r.status != "CANCELLED" and accepted.is_before(r)), None)
             if later is not None:
-                explanation = f"the cancellation of run {run.id} was accepted, and the run was read {later.status} after it"
+                explanation = (
+                    f"the cancellation of run {run.id} was accepted, and the run was read {later.status} after it"
+                )
                 found.append(
-                    Finding("accepted_cancellations", "CAN-01", "cancellation lost", explanation, (answer.seq, later.seq), run.id)
+                    Finding(
+                        "accepted_cancellations",
+                        "CAN-01",
+                        "cancellation lost",
+                        explanation,
+                        (answer.seq, later.seq),
+                        run.id,
+                    )
                 )
     return found
 

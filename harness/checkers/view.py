@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -43,9 +43,9 @@ class Read:
         return str(self.row.get("status"))
 
     def is_before(self, other: Read) -> bool:
-        """Whether this state was read before the other one was, for certain: two reads of one poller are in order,
-        others when this one had ended before the other began."""
-        if self.reader == other.reader == "poll":
+        """Whether this state was read before the other one was, for certain: rows and snapshots come from one reader, in the order
+        of its reads; of others, when this one had ended before the other began."""
+        if "rest" not in (self.reader, other.reader):
             return self.seq < other.seq
         if other.since_seq is not None:
             return self.seq < other.since_seq
@@ -148,16 +148,12 @@ class RunView:
     @cached_property
     def tasks(self) -> list[Task]:
         """The subject's tasks, first seen first. Copies that differ count by the first one seen (MSG-14 is judged apart)."""
-        grouped: dict[str, list[Event]] = {}
-        for event in self.task_messages:
-            if event["by"] != "harness" and isinstance(event["value"], Mapping):
-                grouped.setdefault(str(event["value"].get("task_id")), []).append(event)
-        found = []
-        for task_id, events in grouped.items():
-            value = events[0]["value"]
-            agent, given = str(value.get("agent_name")), value.get("input_data")
-            found.append(Task(task_id, agent, given, canonical([agent, given]), tuple(events)))
-        return found
+        return _grouped(event for event in self.task_messages if event["by"] != "harness")
+
+    @cached_property
+    def all_tasks(self) -> list[Task]:
+        """Tasks by whomever: what the bridge was asked for."""
+        return _grouped(self.task_messages)
 
     @cached_property
     def is_retried(self) -> bool:
@@ -170,7 +166,9 @@ class RunView:
         found = []
         for event in self.retry_asks:
             given = event["body"] if event.kind == "request" else event["arguments"]
-            given = given if isinstance(given, Mapping) else event["value"] if isinstance(event["value"], Mapping) else {}
+            given = (
+                given if isinstance(given, Mapping) else event["value"] if isinstance(event["value"], Mapping) else {}
+            )
             step = given.get("resume_from_step", given.get("from"))
             if step is not None:
                 found.append(str(step))
@@ -196,7 +194,8 @@ class RunView:
             return True
         seen = self.history.events[-1].at - self.last.at
         by_snapshot = any(
-            snapshot["run_row"] is not None and snapshot["run_row"].get("status") in TERMINAL for snapshot in self.snapshots
+            snapshot["run_row"] is not None and snapshot["run_row"].get("status") in TERMINAL
+            for snapshot in self.snapshots
         )
         return not self.is_retried and (by_snapshot or seen > LAG_SECONDS)
 
@@ -208,6 +207,19 @@ class RunView:
     def first_read(self, *statuses: str) -> Read | None:
         """The first read of one of these statuses."""
         return next((read for read in self.reads if read.status in statuses), None)
+
+
+def _grouped(messages: Iterable[Event]) -> list[Task]:
+    grouped: dict[str, list[Event]] = {}
+    for event in messages:
+        if isinstance(event["value"], Mapping):
+            grouped.setdefault(str(event["value"].get("task_id")), []).append(event)
+    found = []
+    for task_id, events in grouped.items():
+        value = events[0]["value"]
+        agent, given = str(value.get("agent_name")), value.get("input_data")
+        found.append(Task(task_id, agent, given, canonical([agent, given]), tuple(events)))
+    return found
 
 
 class Views:
@@ -261,7 +273,7 @@ class Views:
         elif event.kind == "snapshot":
             run.snapshots.append(event)
             because = event["because"]
-            if event["run_row"] is not None and isinstance(because, int):
+            if event["run_row"] is not None and isinstance(because, int) and 0 <= because < event.seq:
                 since = self.history.events[because].at
                 run.reads.append(Read(event["run_row"], "snapshot", event.seq, event.at, because, since))
             for row in event["step_rows"] or ():
@@ -346,10 +358,10 @@ class Views:
 
     @cached_property
     def tasks(self) -> dict[str, Task]:
-        """Every task of the subject's by its id; the first run that used it."""
+        """Every task, by whomever, by its id; the first run that used it."""
         found: dict[str, Task] = {}
         for run in self.runs.values():
-            for task in run.tasks:
+            for task in run.all_tasks:
                 found.setdefault(task.task_id, task)
         return found
 

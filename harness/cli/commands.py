@@ -18,7 +18,9 @@ _MODULES = {
     "show": "harness.cli.runs",
     "cancel": "harness.cli.runs",
     "retry": "harness.cli.runs",
+    "scenario": "harness.cli.scenario",
     "trial": "harness.cli.trial",
+    "judge": "harness.cli.judge",
 }
 """Command → the module that has it, as an attribute of the command's name."""
 

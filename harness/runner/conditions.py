@@ -248,8 +248,13 @@ def _run(name: str, view: View, values: Mapping[str, Any]) -> RunView | None:
 
 
 def _run_id(name: str, values: Mapping[str, Any]) -> str | None:
-    of_run = values.get(templates.fill(name, values))
-    return of_run.get("id") if isinstance(of_run, Mapping) else None
+    """The run of a name; a text that is no run's name but has been bound is a run_id itself."""
+    filled = templates.fill(name, values)
+    of_run = values.get(filled)
+    if isinstance(of_run, Mapping):
+        found = of_run.get("id")
+        return found if isinstance(found, str) else None
+    return filled if filled != name else None
 
 
 def _request_key(request: Mapping[str, Any]) -> str:

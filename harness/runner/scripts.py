@@ -46,7 +46,7 @@ def action_of(entry: Mapping[str, Any], input_data: Any) -> Action:
         case "body":
             return Body(argument.encode("utf-8", "surrogatepass"))
         case "slow":
-            return Slow(argument["seconds"], action_of(argument.get("then", {"ok": {}}), input_data))
+            return Slow(argument["seconds"], action_of(argument.get("then", {"echo": True}), input_data))
         case "held":
             return Held(action_of(argument, input_data))
         case "hang":

@@ -57,7 +57,9 @@ class View:
         self.runs: dict[str, RunView] = {}
         self.agents: dict[str, AgentView] = defaultdict(AgentView)
         self.messages: dict[str, list[Event]] = defaultdict(list)
-        self.last_about_runs_at = 0.0
+        self.about_runs = 0
+        """How many messages, rows and calls of the runs there were."""
+
         self.count = 0
         self._requests: dict[int, Event] = {}
 
@@ -65,8 +67,8 @@ class View:
         """Take in an event; called in the order of the history."""
         with self.changed:
             self.count += 1
-            if event.run is not None and event.kind not in ("snapshot", "request", "answer"):
-                self.last_about_runs_at = event.at
+            if event.source in ("kafka", "database", "agent") and event.run is not None and event.kind != "snapshot":
+                self.about_runs += 1
             take = getattr(self, f"_take_{event.kind}", None)
             if take is not None:
                 take(event)
@@ -76,9 +78,9 @@ class View:
         """What has been seen of a run; empty for one of which nothing was seen."""
         return self.runs.setdefault(run_id, RunView(run_id))
 
-    def open_calls(self) -> list[Event]:
-        """The calls that are not answered yet."""
-        return [call for agent in self.agents.values() for call in agent.open_calls.values()]
+    def busy_calls(self) -> bool:
+        """Whether a call is not answered yet."""
+        return any(agent.open_calls for agent in self.agents.values())
 
     def _take_run(self, event: Event) -> None:
         if event.run is not None:

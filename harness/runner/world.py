@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -39,8 +38,6 @@ class World:
         self.scripts: dict[str, ScenarioScript] = {}
         self.definition_ids: dict[str, str] = {}
         self.offsets: Mapping[Any, int] = {}
-        self._lock = threading.RLock()
-        self._records: dict[str, dict[str, Any]] = {}
         self.values: dict[str, Any] = {**drawn, "unique": self.unique}
         self.values["agents"] = {
             name: {"name": self.agent_name(name), "url": bench.agents.url(self.agent_name(name))}
@@ -51,7 +48,7 @@ class World:
             for name, definition in scenario.workflows.items()
         }
         self.values["workflows"] = {
-            name: {"name": definition["name"], "definition": definition, "plan": _plan(definition)}
+            name: {"name": definition["name"], "id": None, "definition": definition, "plan": _plan(definition)}
             for name, definition in definitions.items()
         }
         for alias in self._known_aliases(scenario.timeline):
@@ -102,9 +99,9 @@ class World:
             self.scope, run_id, alias, workflow=workflow, plan=plan, input=input_data, via=via
         )
 
-    def record(self, name: str) -> dict[str, Any]:
-        """The record with which an agent is registered."""
-        return self._records[name]
+    def all_acts(self) -> Iterator[Act]:
+        """Every act of the scenario."""
+        return acts_of(self.scenario.timeline)
 
     def _play(self, agent: Agent) -> None:
         name = self.agent_name(agent.name)
@@ -121,7 +118,6 @@ class World:
             **_auth(agent.auth),
         }
         record = templates.fill(record, self.values)
-        self._records[agent.name] = record
         self.writer.add("harness", "agent", agent=agent.name, registered=agent.registered, record=record)
         if agent.registered:
             self.bench.register_agent(self.scope, record)

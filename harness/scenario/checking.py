@@ -41,7 +41,9 @@ def _clauses(parts: Parts, tell: Tell) -> None:
     known = [clause.id for clause in contract.clauses()]
     for index, clause in enumerate(parts.data["clauses"]):
         if clause not in known:
-            near = did_you_mean(clause, known)
+            area, _, number = clause.partition("-")
+            padded = f"{area.upper()}-{number:0>2}"
+            near = f"; did you mean '{padded}'?" if padded in known else did_you_mean(clause, known)
             tell(
                 ("clauses", index),
                 f"expected the id of a clause of the contract, such as 'CMP-01', found '{clause}'{near}",
@@ -75,8 +77,9 @@ def _unused(parts: Parts, tell: Tell) -> None:
     own = parts.own.data
     variants: Mapping[str, Mapping[str, object]] = own.get("variants", {})
     places: list[Place] = [(section, name) for section in ("parameters", "draws") for name in own.get(section, {})]
-    places += [("variants", variant, name) for variant, values in variants.items() for name in values]
+    declared = set(parts.data.get("parameters", {}))
+    places += [("variants", variant, name) for variant, values in variants.items() for name in declared & set(values)]
     used = {name.partition(".")[0] for _, name in templates.names(parts.written)}
     for place in places:
         if place[-1] not in used:
-            tell(place, f"'{{{{{place[-1]}}}}}' is used nowhere{did_you_mean(place[-1], used)}", at_key=True)
+            tell(place, f"'{{{{{place[-1]}}}}}' is used nowhere", at_key=True)

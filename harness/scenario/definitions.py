@@ -39,7 +39,7 @@ def _schema_mistakes(definition: Mapping[str, Any], above: Place) -> Iterator[To
 
     def note(place: Sequence[str | int], message: str, *, at_key: bool = False) -> Mistake:
         if not _is_template_at(plain, tuple(place)):
-            hint = "; if that is on purpose, write 'invalid: true' beside 'steps'"
+            hint = " (if that is on purpose, write 'invalid: true' beside 'steps')"
             told.append(((*above, *place), f"{message}{hint}", at_key))
         return Mistake(Path(), 0, 0, "")
 

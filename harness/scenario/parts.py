@@ -89,7 +89,11 @@ def _include(parts: Parts, document: Document, above: tuple[Path, ...], seen: se
             circle = " → ".join(file.name for file in (*above[above.index(target) :], target))
             mistakes.append(document.mistake(place, f"expected a file that does not lead back here, found {circle}"))
         elif not target.is_file():
-            mistakes.append(document.mistake(place, f"expected a file, found none at {target}{_near(target)}"))
+            mistakes.append(
+                document.mistake(
+                    place, f"expected a file, found none at {_shown_path(document.path, name)}{_near(target)}"
+                )
+            )
         elif len(seen) >= _MOST_FILES:
             mistakes.append(document.mistake(place, f"expected at most {_MOST_FILES} included files, found more"))
         elif target not in seen:
@@ -134,5 +138,5 @@ def _shown_path(path: Path, name: str) -> Path:
 
 def _near(target: Path) -> str:
     if not target.parent.is_dir():
-        return f"; there is no folder {target.parent}"
+        return f"; there is no folder {target.parent.name}"
     return did_you_mean(target.name, sorted(file.name for file in target.parent.iterdir() if file.is_file()))

@@ -34,7 +34,7 @@ class Walk:
     def before_the_timeline(self) -> None:
         """Workflows and agents are made first: they can use draws, and nothing of runs."""
         for place, name in templates.names({"guarantee": self._data["guarantee"]}):
-            self._unknown_template(place, name, self._data.get("parameters", {}))
+            self._unknown_template(place, name, ())
         for section in ("workflows", "agents"):
             for place, name in templates.names(self._data.get(section, {})):
                 if not self._names.is_static(name):
@@ -133,7 +133,7 @@ class Walk:
         branches = self._names.branches_of(run)
         branch = about.get("branch")
         if branch is not None and branches is not None and branch not in branches and not _is_open(branch):
-            self._unknown((*place, "branch"), f"branch of workflow '{run.workflow}'", branch, branches)
+            self._unknown((*place, "branch"), "branch", branch, branches, of=f" of workflow '{run.workflow}'")
 
     def _run(self, name: Any, place: Place, *, early: bool = False) -> Run | None:
         """The run of that name; None, and a mistake told, when there is none. A name still open is let pass."""
@@ -159,7 +159,7 @@ class Walk:
     def _step(self, run: Run, step: Any, place: Place) -> None:
         steps = self._names.steps_of(run)
         if steps is not None and step not in steps and not _is_open(step):
-            self._unknown(place, f"step of workflow '{run.workflow}'", step, steps)
+            self._unknown(place, "step", step, steps, of=f" of workflow '{run.workflow}'")
 
     def _agent(self, name: str, place: Place) -> None:
         if name not in self._agents and not _is_open(name):
@@ -180,16 +180,16 @@ class Walk:
             if not self._names.is_known(name):
                 self._unknown_template((*place, *inner), name, self._names.all())
 
-    def _unknown(self, place: Place, what: str, name: object, known: Iterable[str]) -> None:
+    def _unknown(self, place: Place, what: str, name: object, known: Iterable[str], of: str = "") -> None:
         listed = list(known)
         among = f"expected one of {', '.join(map(repr, listed))}" if listed else "there is none at all"
-        self._tell(place, f"{what} '{name}' does not exist; {among}{did_you_mean(name, listed)}")
+        self._tell(place, f"{what} '{name}'{of} does not exist; {among}{did_you_mean(name, listed)}")
 
     def _unknown_template(self, place: Place, name: str, known: Iterable[str]) -> None:
         if name.partition(".")[0] in self._names.ever_bound:
             self._tell(place, f"'{{{{{name}}}}}' is used here before anything binds it")
         else:
-            near = did_you_mean(name, known)
+            near = did_you_mean(name, [*known, *self._data.get("parameters", {})])
             self._tell(place, f"'{{{{{name}}}}}' stands for nothing that is known here{near}")
 
 

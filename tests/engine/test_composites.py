@@ -217,3 +217,60 @@ def test_a_result_of_another_run_of_the_same_definition_is_ignored() -> None:
     mine = started(agent("a"))
     theirs = decide(replace(pending(agent("a")), run_id="run-2"), ExecutionRequested(START), START)[0]
     assert decide(mine, result(theirs, "a"), START)[0] is mine
+
+
+# what references see
+
+
+@pytest.mark.parametrize("text", ["${a.output}", "$.a.output_data", "<${a.output}>"])
+def test_the_output_of_a_step_whose_failure_was_absorbed_cannot_be_referred_to(text: str) -> None:
+    """REF-21: it has none, not even null."""
+    after = agent("z", input_mapping={"k": text})
+    state = started(FORK | {"next_step": "z"}, agent("a"), agent("c"), agent("b"), after)
+    state, _ = answered(state, "f:l/a", error="boom")
+    state, decisions = answered(state, "f:r/b", output={})
+    reference = text.strip("<>")
+    assert (
+        state.error_message == f"step 'z' failed: reference {reference} cannot be resolved: step 'a' did not complete"
+    )
+    assert published(decisions) == []
+
+
+def test_the_output_of_a_branch_that_was_not_taken_cannot_be_referred_to() -> None:
+    """REF-20, on both sides."""
+    choice = {"id": "c", "type": "conditional", "if_true_step": "t", "if_false_step": "e", "next_step": "z"}
+    for flag, error in (
+        (True, None),
+        (False, "step 'z' failed: reference ${t.output} cannot be resolved: step 't' did not run"),
+    ):
+        condition = {"condition": {"expression": "${workflow.input.flag}"}}
+        steps = [choice | condition, agent("t"), agent("e"), agent("z", input_mapping={"k": "${t.output}"})]
+        state = started(*steps, input_data={"flag": flag})
+        state, _ = answered(state, "c/t" if flag else "c/e", output={"n": 1})
+        assert state.error_message == error
+
+
+def test_steps_within_composites_within_a_loop_see_its_variables_and_their_own_iteration() -> None:
+    """REF-14, REF-22: through a fork_join, a conditional and a parallel between the loop and the step."""
+    mapping = {"index": "${loop.index}", "first": "${a.output.n}"}
+    state = started(
+        loop("a", "f", execution_mode="parallel"),
+        agent("a"),
+        {
+            "id": "f",
+            "type": "fork_join",
+            "fork_join_config": {"branches": {"l": {"steps": ["c"]}, "r": {"steps": ["r"]}}, "join_policy": "all"},
+        },
+        {"id": "c", "type": "conditional", "condition": {"expression": "${loop.item} == 'x'"}, "if_true_step": "p"},
+        {"id": "p", "type": "parallel", "parallel_steps": ["deep", "r2"]},
+        agent("deep", input_mapping=mapping),
+        agent("r", input_mapping=mapping),
+        agent("r2"),
+        input_data={"items": ["x", "x"]},
+    )
+    for number in (1, 0):
+        state, _ = answered(state, f"l[{number}]/a", output={"n": number * 10})
+    for number in (0, 1):
+        expected = {"index": number, "first": number * 10}
+        assert state.steps[f"l[{number}]/f:l/c/p/deep"].input_data == expected
+        assert state.steps[f"l[{number}]/f:r/r"].input_data == expected

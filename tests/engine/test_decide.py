@@ -24,7 +24,7 @@ from system.engine.events import (
     ResultReceived,
     RunTimedOut,
 )
-from system.engine.state import RunState, child_path, task_id
+from system.engine.state import RunState, branch_path, child_path, task_id
 from tests.engine.building import (
     PAIR,
     SECOND,
@@ -178,6 +178,22 @@ def test_a_task_id_is_that_of_one_attempt_at_one_place_of_one_run(
     again = {(run, _normal(place), attempt): task_id(run, _path(place), attempt) for run, place, attempt in places}
     assert ids == again
     assert len(set(ids.values())) == len(ids)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (child_path(child_path(None, "f:l"), "x"), child_path("f", "x", branch="l")),
+        (child_path(None, "f:l"), branch_path("f", "l")),
+        (child_path(None, "a/b"), child_path("a", "b")),
+        (child_path(child_path(None, "l[0]"), "x"), child_path("l", "x", 0)),
+        (child_path(None, "a%2Fb"), child_path(None, "a/b")),
+        (child_path("f", "x", branch="a/b"), child_path(child_path("f", "b", branch="a"), "x")),
+        (child_path("f", "x", branch="l:m"), child_path("f:l", "x", branch="m")),
+    ],
+)
+def test_no_two_places_share_a_path_whatever_the_ids_hold(one: str, other: str) -> None:
+    assert one != other
 
 
 def _normal(place: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.runner import Bench, run
 from harness.scenario import Scenario
 from harness.stack import EmbeddedStack
 from harness.subject import Subject
@@ -21,11 +22,9 @@ def serving(subject_file: Path, folder: Path) -> Iterator[Callable[[Scenario, in
     Raises:
         StackError, SubjectError: one of them does not start.
     """
-    from harness.runner import Bench, run
-
     subject = Subject.load(subject_file)
     with (
         EmbeddedStack() as stack,
-        Bench(stack, subject) as bench,
+        Bench(subject, stack, log_directory=folder / "logs") as bench,
     ):
         yield lambda scenario, seed: run(scenario, bench, history_directory=folder / "histories", seed=seed)

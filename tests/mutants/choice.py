@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from tests.mutants.mutant import Mutant
 
@@ -27,6 +27,8 @@ class Binding(Protocol):
     def clauses(self) -> tuple[str, ...]: ...
     @property
     def alone(self) -> bool: ...
+    @property
+    def draws(self) -> Mapping[str, Any]: ...
 
 
 S = TypeVar("S", bound=Binding)
@@ -35,7 +37,11 @@ S = TypeVar("S", bound=Binding)
 def in_order(mutant: Mutant, scenarios: Iterable[S]) -> list[S]:
     """Scenarios that may kill a mutant, the likeliest first: those that bind its clause, those it names, those that bind
     what it breaks as well, those of its clause's area, those of related areas. Within each, the quick ones first."""
-    ranked = [(_rank(mutant, scenario), scenario.alone, scenario.id, scenario) for scenario in scenarios]
+    ranked = [
+        # What is drawn runs many times, and once more for each step to the smallest failure.
+        (_rank(mutant, scenario), scenario.alone, bool(scenario.draws), scenario.id, scenario)
+        for scenario in scenarios
+    ]
     return [found[-1] for found in sorted((r for r in ranked if r[0] is not None), key=lambda r: r[:-1])]
 
 

@@ -11,6 +11,7 @@ import random
 import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
 from typing import Any
 
 import click
@@ -35,9 +36,22 @@ KINDS = ("mutants", "impostors", "variants")
     "--workers", type=click.IntRange(1, 16), default=2, show_default=True, help="Subjects judged side by side."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--scenarios",
+    "folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default=ROOT / "scenarios",
+    help="Where the suite is.",
+)
 @click.option("--list", "listing", is_flag=True, help="List the catalogue and end.")
 def main(
-    only: tuple[str, ...], sample: int | None, kinds: tuple[str, ...], workers: int, seed: int, listing: bool
+    only: tuple[str, ...],
+    sample: int | None,
+    kinds: tuple[str, ...],
+    workers: int,
+    seed: int,
+    folder: Path,
+    listing: bool,
 ) -> None:
     """Have the suite judge those that it must catch, and those that it must let pass."""
     console = Console(width=None if sys.stdout.isatty() else 160)
@@ -45,12 +59,12 @@ def main(
         _list(console)
         return
     names = chosen(only, sample, kinds or KINDS, seed)
-    scenarios = all_scenarios()
+    scenarios = all_scenarios(folder)
     if not scenarios or not names:
         raise click.ClickException("there is no scenario, or nothing to judge: this is an error, and no success")
     for mutant in unbound([one for one in MUTANTS if one.name in names], scenarios):
         console.print(f"[yellow]no scenario binds {mutant.clause}, which names the fault of {mutant.name}[/yellow]")
-    tally = judge(names, Limits(seed=seed), workers, console)
+    tally = judge(names, Limits(seed=seed, scenarios=folder), workers, console)
     table.show(tally, console)
     if not (only or sample or kinds):
         table.write_page(tally, PAGE)

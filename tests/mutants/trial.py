@@ -37,10 +37,11 @@ class Limits:
     impostor_deadline_seconds: float = 3.0
     at_once: int = 6
     seed: int = 0
+    scenarios: Path = ROOT / "scenarios"
 
 
-def all_scenarios(folder: Path = ROOT / "scenarios") -> list[Scenario]:
-    """Every scenario of the suite.
+def all_scenarios(folder: Path) -> list[Scenario]:
+    """Every scenario below a folder.
 
     Raises:
         MistakesFound: a file has mistakes.
@@ -75,7 +76,7 @@ def try_mutant(name: str, limits: Limits) -> Fate:
 
 def _until_killed(mutant: Mutant, judge: Judge, limits: Limits, begun: float, tried: list[Judged]) -> str | None:
     """Judge in order; returns why it was given up, None when a scenario failed or none is left."""
-    chosen = in_order(mutant, all_scenarios())
+    chosen = in_order(mutant, all_scenarios(limits.scenarios))
     if not chosen:
         return f"no scenario binds {mutant.clause} or a clause of its area"
     for scenario in chosen[: limits.mutant_scenarios]:
@@ -94,7 +95,7 @@ def expose(name: str, limits: Limits) -> Exposure:
     about = IMPOSTORS[name] if is_impostor else next(one.about for one in VARIANTS if one.name == name)
     judged: list[Judged] = []
     trouble: str | None = None
-    scenarios = all_scenarios()
+    scenarios = all_scenarios(limits.scenarios)
     if is_impostor:
         scenarios = [_hurried(scenario, limits.impostor_deadline_seconds) for scenario in scenarios]
     try:
@@ -107,7 +108,7 @@ def expose(name: str, limits: Limits) -> Exposure:
 
 def control(scenario_ids: Sequence[str], limits: Limits) -> list[Judged]:
     """Have scenarios judge the reference, with the deadlines that mutants got: who kills a mutant must pass here."""
-    wanted = [scenario for scenario in all_scenarios() if scenario.id in scenario_ids]
+    wanted = [scenario for scenario in all_scenarios(limits.scenarios) if scenario.id in scenario_ids]
     if not wanted:
         return []
     with _running(REFERENCE, limits.seed) as judge:

@@ -237,7 +237,11 @@ class Oracle:
             if failed and (config.get("on_error") or "stop") == "stop":
                 return Ended("FAILED", None)
             entries = [
-                {"step_id": name, "status": end.status, "output_data": end.output if end.status == "COMPLETED" else None}
+                {
+                    "step_id": name,
+                    "status": end.status,
+                    "output_data": end.output if end.status == "COMPLETED" else None,
+                }
                 for name, end in ends
             ]
             return Ended("COMPLETED", {"iterations": entries, "total_count": len(entries), "failed_count": failed})

@@ -80,7 +80,12 @@ def _recorded(run: RunView, plan: Plan) -> list[Recorded]:
             for _, seen in row.seen:
                 if seen.get("status") in ("COMPLETED", "FAILED"):
                     completed = seen["status"] == "COMPLETED"
-                    add(row.step, seen.get("input_data"), str(seen["status"]), seen.get("output_data") if completed else None)
+                    add(
+                        row.step,
+                        seen.get("input_data"),
+                        str(seen["status"]),
+                        seen.get("output_data") if completed else None,
+                    )
     if run.is_retried:
         # A retry may have taken rows up again before their end was seen; results tell what their end was.
         tasks = {task.task_id: task for task in run.tasks}

@@ -144,7 +144,6 @@ BRIDGE: tuple[Mutant, ...] = (
         "output_data holds the text and none of the members of the result.",
         "AGT-05",
         Edit(f"{_RPC}:_output", 'return {**result, "text": "\\n".join(texts)}', 'return {"text": "\\n".join(texts)}'),
-        Edit(f"{_RPC}:_output", 'return {**result, "text": ""}', 'return {"text": ""}'),
     ),
     in_bridge(
         "input-wrapped",

@@ -7,6 +7,7 @@ from tests.mutants.patching import Edit
 
 _LOADING = "system.engine.loading"
 _COMPOSITES = "system.engine.composites"
+_FORKS = "system.engine.forks"
 _REFERENCES = "system.engine.references"
 _CONDITIONS = "system.engine.conditions"
 _PROGRESS = "system.engine.progress:Progress"
@@ -135,7 +136,7 @@ PARALLELS_AND_CONDITIONALS: tuple[Mutant, ...] = (
             f"{_COMPOSITES}:child_ended",
             "progress.frames[path] = replace(frame, in_flight=frame.in_flight - 1)",
             'if record.status == "FAILED":\n'
-            "            progress.fail(path, _failure(record))\n"
+            "            progress.fail(path, record.failure)\n"
             "            return\n"
             "        progress.frames[path] = replace(frame, in_flight=frame.in_flight - 1)",
         ),
@@ -211,7 +212,7 @@ FORKS: tuple[Mutant, ...] = (
         "A fork_join under any ends with the first branch that completes, while others are at work.",
         "FJN-04",
         Edit(
-            f"{_COMPOSITES}:_end_branch",
+            f"{_FORKS}:_end_branch",
             "    if frame.open:\n",
             '    if frame.open and (failed or kind.join_policy != "any"):\n',
         ),
@@ -239,9 +240,9 @@ FORKS: tuple[Mutant, ...] = (
         "branch-backwards",
         "The steps of a branch run from the last to the first.",
         "FJN-02",
-        Edit(f"{_COMPOSITES}:_open_fork", "progress.begin(branch.steps[0],", "progress.begin(branch.steps[-1],"),
+        Edit(f"{_FORKS}:open_fork", "progress.begin(branch.steps[0],", "progress.begin(branch.steps[-1],"),
         Edit(
-            f"{_COMPOSITES}:_branch_went_on",
+            f"{_FORKS}:went_on",
             '    if record.status == "COMPLETED" and slot.index + 1 < len(steps):\n'
             "        progress.begin(steps[slot.index + 1],",
             '    if record.status == "COMPLETED" and slot.index > 0:\n        progress.begin(steps[slot.index - 1],',
@@ -251,14 +252,14 @@ FORKS: tuple[Mutant, ...] = (
         "branch-output-of-its-first-step",
         "The output of a branch is that of its first step.",
         "FJN-03",
-        Edit(f"{_COMPOSITES}:_last_of_branch", "for step_id in reversed(branch.steps)", "for step_id in branch.steps"),
+        Edit(f"{_FORKS}:_last_of_branch", "for step_id in reversed(branch.steps)", "for step_id in branch.steps"),
     ),
     in_consumer(
         "failed-branches-left-out",
         "The output of a fork_join has no key for a branch that failed.",
         "FJN-03",
         Edit(
-            f"{_COMPOSITES}:_fork_output",
+            f"{_FORKS}:_fork_output",
             "for branch in kind.branches\n",
             "for branch in kind.branches\n        if branch.name not in failed\n",
         ),
@@ -267,7 +268,7 @@ FORKS: tuple[Mutant, ...] = (
         "branch-time-out-never-fires",
         "A branch may take as long as it wants.",
         "FJN-10",
-        Edit(f"{_COMPOSITES}:_open_fork", "if branch.timeout_seconds is not None:", "if False:"),
+        Edit(f"{_FORKS}:open_fork", "if branch.timeout_seconds is not None:", "if False:"),
         also=("FJN-12", "FJN-13"),
     ),
     in_consumer(

@@ -141,8 +141,8 @@ FAILURE: tuple[Mutant, ...] = (
         "FAI-03",
         Edit(
             f"{_PROGRESS}.drain",
-            'f"step {quoted(record.step_id)} failed: {record.error_message}"',
-            "record.error_message",
+            'self.change_run("FAILED", record.failure)',
+            'self.change_run("FAILED", record.error_message)',
         ),
     ),
     in_consumer(

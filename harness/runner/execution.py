@@ -1,0 +1,182 @@
+"""One execution of a scenario: its world made, its timeline done, its expectations judged, its history checked."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import contract
+from harness import checkers
+from harness.history import HistoryWriter
+from harness.runner import acts
+from harness.runner.bench import Bench
+from harness.runner.errors import Broken, NotSupported, SetUpBroke
+from harness.runner.waiting import Waiting, Watchdog
+from harness.runner.world import World
+from harness.scenario.model import Act, Scenario
+from harness.stack import StackError
+from harness.subject import SubjectError
+from harness.verdict import Finding, Verdict
+
+log = logging.getLogger(__name__)
+
+_CATCH_UP_SECONDS = 15.0
+_SETTLE_SECONDS = 0.5
+_QUIET_SECONDS = 0.1
+_TICK_SECONDS = 0.01
+_AT_ONCE = 16
+_MOST_RUNS_READ = 4
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What came of one execution. `reason` is a sentence for every verdict but passed."""
+
+    verdict: Verdict
+    reason: str | None
+    findings: tuple[Finding, ...]
+    history: Path
+
+
+def execute(scenario: Scenario, bench: Bench, history: Path, seed: int, drawn: Mapping[str, Any]) -> Executed:
+    """Carry a scenario out once, with these drawn values; its history goes into the file."""
+    deaths = bench.deaths()
+    findings: list[Finding] = []
+    reason: str | None = None
+    verdict: Verdict = "passed"
+    with HistoryWriter(history) as writer:
+        try:
+            _carry_out(scenario, bench, writer, seed, drawn)
+        except NotSupported as error:
+            verdict, reason = "not supported", str(error)
+        except Broken as error:
+            findings += error.findings
+        except (SetUpBroke, StackError, SubjectError) as error:
+            verdict, reason = "unknown", str(error)
+        except Exception as error:
+            log.exception("%s: the harness itself failed", scenario.id)
+            verdict, reason = "unknown", f"the harness itself failed: {error!r}"
+        if died := bench.deaths_since(deaths):
+            findings += [Finding("processes", scenario.clauses[0], "process died", told) for told in died]
+        writer.add("harness", "end", reason=reason or (findings[0].explanation if findings else "done"))
+        if verdict != "not supported":
+            found, crashes = checkers.check_all(writer.history())
+            findings += _counting(found, scenario)
+            if crashes and verdict == "passed":
+                verdict, reason = "unknown", "; ".join(str(crash) for crash in crashes)
+    if findings and verdict in ("passed", "unknown"):
+        # What was seen to be wrong is wrong, whatever else could not be seen.
+        first = findings[0].explanation.splitlines()[0]
+        more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
+        verdict, reason = "failed", first + more
+    return Executed(verdict, reason, tuple(findings), history)
+
+
+def _begin(world: World, seed: int, drawn: Mapping[str, Any]) -> None:
+    scenario, bench = world.scenario, world.bench
+    world.writer.add(
+        "harness",
+        "begin",
+        scenario=scenario.id,
+        guarantee=scenario.guarantee,
+        clauses=list(scenario.clauses),
+        subject=bench.subject.name,
+        contract=contract.VERSION,
+        seed=seed,
+        drawn=dict(drawn),
+        roles=list(bench.roles),
+        played=list(bench.played),
+        extensions=sorted(bench.subject.extensions),
+        alone=scenario.alone,
+        agents={name: world.agent_name(name) for name in scenario.agents},
+    )
+
+
+def _carry_out(
+    scenario: Scenario, bench: Bench, writer: HistoryWriter, seed: int, drawn: Mapping[str, Any]
+) -> None:
+    world = World(scenario, bench, writer, drawn)
+    _begin(world, seed, drawn)
+    watchdog = Watchdog(world, scenario.expectations)
+    waiting = Waiting(world, watchdog)
+    try:
+        world.offsets = bench.observer.positions()
+        world.set_up()
+        for act in scenario.timeline:
+            _do(act, world, waiting, watchdog)
+        for expectation in scenario.expectations:
+            if expectation.mode == "eventually":
+                waiting.for_expectation(expectation)
+        _settle(world, watchdog)
+        wrong = [waiting.look_once(one) for one in scenario.expectations if one.mode == "finally"]
+        watchdog.check()
+        if findings := [finding for finding in wrong if finding is not None]:
+            raise Broken(findings)
+        watchdog.note_held()
+    except Broken:
+        # What came of the runs belongs to the evidence.
+        bench.observer.catch_up(world.scope, 2.0)
+        raise
+    finally:
+        world.close()
+
+
+def _do(act: Act, world: World, waiting: Waiting, watchdog: Watchdog) -> None:
+    if act.when is not None:
+        waiting.for_act(act.when, act.place)
+    watchdog.check()
+    if act.word == "wait":
+        waiting.for_act(act.arguments, act.place)
+        return
+    if act.word == "all":
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for future in [pool.submit(_do, one, world, waiting, watchdog) for one in act.arguments["acts"]]:
+                future.result()
+        return
+    outcome: Any = None
+    try:
+        outcome = acts.do(act, world)
+    except Exception as error:
+        outcome = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        world.writer.add("harness", "act", act=act.word, arguments=dict(act.arguments), outcome=outcome)
+
+
+def _settle(world: World, watchdog: Watchdog) -> None:
+    """See what comes late: wait until nothing more is heard of the runs while no agent is at work, half a second at most;
+    then see to it that all of it is in the history."""
+    begun = time.monotonic()
+    quiet_since, seen = begun, -1
+    while (now := time.monotonic()) - begun < _SETTLE_SECONDS and now - quiet_since < _QUIET_SECONDS:
+        with world.view.changed:
+            if (heard := world.view.about_runs) != seen or world.view.busy_calls():
+                quiet_since, seen = now, heard
+            world.view.changed.wait(_TICK_SECONDS)
+        watchdog.check()
+    _read_over_rest(world)
+    if blind := world.bench.observer.catch_up(world.scope, _CATCH_UP_SECONDS):
+        raise SetUpBroke(f"not everything could be seen: {blind}")
+    watchdog.check()
+
+
+def _read_over_rest(world: World) -> None:
+    """What a reader of the API sees at the end."""
+    if not world.bench.has_api:
+        return
+    known = [run_id for run_id, alias in dict(world.scope.runs).items() if alias is not None]
+    for run_id in known[:_MOST_RUNS_READ]:
+        if world.view.run(run_id).row is not None:
+            for path in (f"/runs/{run_id}", f"/runs/{run_id}/steps"):
+                world.bench.rest.ask(world.scope, "GET", path, run=run_id)
+
+
+def _counting(found: list[Finding], scenario: Scenario) -> list[Finding]:
+    """The findings that count: those about what is demanded, or what the scenario is about."""
+    demanded = {clause.id for clause in contract.clauses() if clause.level == "MUST"}
+    return [one for one in found if one.clause in demanded or one.clause in scenario.clauses]

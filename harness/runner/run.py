@@ -1,0 +1,187 @@
+"""A scenario from its needs to its outcome, its draws among them."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.runner.bench import Bench
+from harness.runner.execution import Executed, execute
+from harness.runner.world import acts_of
+from harness.scenario import draws
+from harness.scenario.model import Scenario
+from harness.stack import ExternalStack
+from harness.subject import Subject
+from harness.verdict import Outcome
+
+_SHRINK_SECONDS = 60.0
+_SHRINK_EXECUTIONS = 40
+_PARTS = frozenset({"broker", "database"})
+
+
+def run(
+    scenario: Scenario, bench: Bench, *, history_directory: Path, seed: int, keep_passed: bool = False
+) -> Outcome:
+    """Carry out a scenario: once, or once for each example of its draws, until one fails; then the smallest that fails.
+
+    Histories of what did not pass stay in `history_directory`; those of what passed only when asked for. The verdict says
+    whatever happened; nothing is raised for what a subject, a stack or a checker does.
+    """
+    begun = time.monotonic()
+    lacking = whats_lacking(scenario, bench.subject, bench.roles, has_stack_faults=not isinstance(bench.stack, ExternalStack))
+    if lacking is not None:
+        executed = Executed("not supported", lacking, (), history_path(history_directory, scenario))
+    elif scenario.draws:
+        executed = _run_examples(scenario, bench, history_directory, seed)
+    else:
+        executed = execute(scenario, bench, history_path(history_directory, scenario), seed, {})
+    history: Path | None = executed.history
+    if executed.verdict in ("passed", "not supported") and not keep_passed:
+        executed.history.unlink(missing_ok=True)
+        history = None
+    return Outcome(
+        scenario=scenario.id,
+        guarantee=scenario.guarantee,
+        clauses=scenario.clauses,
+        subject=bench.subject.name,
+        verdict=executed.verdict,
+        reason=executed.reason,
+        findings=executed.findings,
+        seconds=round(time.monotonic() - begun, 3),
+        history=history,
+        seed=seed,
+        scenario_file=scenario.path,
+        known_failure=known_failure(scenario, bench.subject),
+    )
+
+
+def whats_lacking(
+    scenario: Scenario, subject: Subject, roles: tuple[str, ...], *, has_stack_faults: bool = True
+) -> str | None:
+    """What the scenario needs and the subject, or the stack, does not have, in a sentence; None when all is there."""
+    missing = [
+        f"the {what} {', '.join(sorted(wanted - has))}"
+        for what, wanted, has in (
+            ("role", scenario.needs.roles, frozenset(roles)),
+            ("step type", scenario.needs.step_types, subject.step_types),
+            ("extension", scenario.needs.extensions, subject.extensions),
+        )
+        if wanted - has
+    ]
+    if missing:
+        return f"{subject.name} does not claim {' nor '.join(missing)}"
+    touched = {act.arguments.get("role") for act in acts_of(scenario.timeline) if act.word not in ("wait", "execute")}
+    if touched & _PARTS and not has_stack_faults:
+        return "faults of the broker and the database need the embedded stack"
+    return None
+
+
+def known_failure(scenario: Scenario, subject: Subject) -> str | None:
+    """Why the subject is known to fail the scenario, if its file says so."""
+    for known in subject.description.known_failures:
+        # Brackets stand for themselves, since ids of variants have them.
+        if fnmatch.fnmatchcase(scenario.id, known.scenario.replace("[", "[[]")):
+            return known.reason
+    return None
+
+
+def history_path(directory: Path, scenario: Scenario, example: int | None = None) -> Path:
+    """Where the history of a scenario goes."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "_", scenario.id).strip("_")
+    return directory / f"{name}{'' if example is None else f'.{example}'}.jsonl"
+
+
+class _Failed(Exception):
+    """An example failed: what Hypothesis makes smaller."""
+
+
+class _Examples:
+    """Executions by what was drawn. After a first failure their number and time are bounded: what is drawn beyond that
+    counts as passed, so that Hypothesis settles on the smallest failure found so far."""
+
+    def __init__(self, scenario: Scenario, bench: Bench, directory: Path, seed: int) -> None:
+        self._scenario = scenario
+        self._bench = bench
+        self._directory = directory
+        self._seed = seed
+        self._known: dict[str, Executed] = {}
+        self._failed_at: float | None = None
+        self._since_failure = 0
+        self.stopped: Executed | None = None
+        self.last_failed: Executed | None = None
+        self.last: Executed | None = None
+
+    def attempt(self, drawn: Mapping[str, Any]) -> None:
+        """Execute the scenario with these values. Raises :class:`_Failed`."""
+        key = json.dumps(drawn, sort_keys=True)
+        executed = self._known.get(key)
+        if executed is None:
+            if self.stopped is not None or self._is_spent():
+                return
+            path = history_path(self._directory, self._scenario, len(self._known) + 1)
+            executed = execute(self._scenario, self._bench, path, self._seed, drawn)
+            self._known[key] = executed
+        if executed.verdict == "failed":
+            self._failed_at = self._failed_at or time.monotonic()
+            self.last_failed = executed
+            raise _Failed(f"{executed.reason} (drawn: {key:.500})")
+        if executed.verdict != "passed":
+            self.stopped = executed
+        self.last = executed
+
+    def forget_all_but(self, kept: Executed) -> Executed:
+        """Remove the histories of all other examples; the one that is kept gets the scenario's name."""
+        for executed in self._known.values():
+            if executed is not kept:
+                executed.history.unlink(missing_ok=True)
+        path = history_path(self._directory, self._scenario)
+        kept.history.replace(path)
+        return Executed(kept.verdict, kept.reason, kept.findings, path)
+
+    def _is_spent(self) -> bool:
+        if self._failed_at is None:
+            return False
+        self._since_failure += 1
+        return self._since_failure > _SHRINK_EXECUTIONS or time.monotonic() - self._failed_at > _SHRINK_SECONDS
+
+
+def _run_examples(scenario: Scenario, bench: Bench, directory: Path, seed: int) -> Executed:
+    import hypothesis
+    from hypothesis import HealthCheck, Phase, given, settings
+
+    examples = _Examples(scenario, bench, directory, seed)
+
+    @hypothesis.seed(seed)
+    @settings(
+        max_examples=scenario.examples,
+        database=None,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=hypothesis.Verbosity.quiet,
+    )
+    @given(drawn=draws.strategy(scenario.draws))
+    def attempt(drawn: dict[str, Any]) -> None:
+        examples.attempt(drawn)
+
+    try:
+        attempt()
+    except _Failed as failed:
+        assert examples.last_failed is not None
+        kept = examples.forget_all_but(examples.last_failed)
+        return Executed("failed", str(failed), kept.findings, kept.history)
+    except hypothesis.errors.HypothesisException as error:
+        path = history_path(directory, scenario)
+        last = examples.last_failed or examples.last
+        history = examples.forget_all_but(last).history if last is not None else path
+        return Executed("unknown", f"the draws could not be carried through: {error}", (), history)
+    last = examples.stopped or examples.last
+    assert last is not None, "Hypothesis executes at least one example"
+    return examples.forget_all_but(last)

@@ -1,0 +1,108 @@
+"""Draws: what is drawn fits the family, and the strategies are those of the schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from harness.scenario.draws import _STRATEGIES, MOST_INTEGER, draw_mistakes, strategy, strategy_of
+from harness.scenario.parts import schema
+
+ORDER = {
+    "type": "object",
+    "required": ["id", "lines"],
+    "properties": {
+        "id": {"type": "string", "minLength": 1, "maxLength": 8},
+        "lines": {
+            "type": "array",
+            "maxItems": 3,
+            "items": {"type": "object", "properties": {"n": {"type": "integer"}}},
+        },
+    },
+}
+EVERY = {
+    "whole": {"integers": {"min_value": 3}},
+    "few": {"integers": {"max_value": -(2**60)}},
+    "number": {"floats": {"min_value": 0, "max_value": 1}},
+    "text": {"text": {"max_size": 20}},
+    "letters": {"text": {"alphabet": "ab", "min_size": 1, "max_size": 3}},
+    "truth": "booleans",
+    "null": "none",
+    "seven": {"just": 7},
+    "colour": {"sampled_from": ["red", "green"]},
+    "either": {"one_of": ["none", {"integers": {}}]},
+    "list": {"lists": {"elements": "json", "max_size": 3, "unique": True}},
+    "object": {"dictionaries": {"keys": {"integers": {}}, "values": "text", "max_size": 3}},
+    "record": {"fixed_dictionaries": {"a": "booleans"}},
+    "any": {"json": {"max_leaves": 5}},
+    "order": {"schema": ORDER},
+}
+
+
+def scalars(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from scalars(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from scalars(item)
+    else:
+        yield value
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.deferred(lambda: strategy(EVERY)))
+def test_what_is_drawn_is_json_that_everybody_can_hold(drawn: dict[str, Any]) -> None:
+    """JSON without NaN, U+0000, lone surrogates, or whole numbers beyond a double's exact ones that nobody asked for."""
+    text = json.dumps({key: value for key, value in drawn.items() if key != "few"}, allow_nan=False, ensure_ascii=False)
+    assert "\\u0000" not in text
+    text.encode("utf-8")
+    for scalar in scalars({key: value for key, value in drawn.items() if key != "few"}):
+        assert not isinstance(scalar, int) or abs(scalar) <= MOST_INTEGER
+    assert drawn["whole"] >= 3
+    assert drawn["few"] <= -(2**60)
+    assert 0 <= drawn["number"] <= 1
+    assert set(drawn["letters"]) <= {"a", "b"}
+    assert drawn["seven"] == 7
+    assert drawn["null"] is None
+    assert drawn["colour"] in ("red", "green")
+    Draft7Validator(ORDER).validate(drawn["order"])
+
+
+def test_the_schema_knows_the_same_strategies() -> None:
+    """And `EVERY` above tries each of them."""
+    offered = next(form for form in schema()["$defs"]["strategy"]["anyOf"] if "properties" in form)["properties"]
+    tried = {name if isinstance(name, str) else next(iter(name)) for name in EVERY.values()}
+    assert set(offered) == set(_STRATEGIES) == tried
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"integers": {"min_value": 2, "max_value": 1}},
+        {"text": {"min_size": 3, "max_size": 1}},
+        {"lists": {"elements": {"floats": {"min_value": 2, "max_value": 1}}}},
+        {"dictionaries": {"keys": {"sampled_from": ["a"]}, "values": "none", "min_size": 3, "max_size": 2}},
+        {"schema": {"type": "strin"}},
+        {"schema": False},
+    ],
+)
+def test_a_strategy_that_gives_nothing_is_found_when_a_file_is_read(written: Any) -> None:
+    """Rather than when the scenario is run."""
+    ((place, message),) = draw_mistakes({"x": written})
+    assert place == ("x",)
+    assert message.startswith("no value can be drawn so: ")
+
+
+def test_a_text_may_ask_for_what_is_left_out_otherwise() -> None:
+    """An alphabet of one's own is taken as it is."""
+    drawn = strategy_of({"text": {"alphabet": "\0", "min_size": 1, "max_size": 1}})
+    drawn.validate()
+    assert repr(drawn).count("\\x00")
