@@ -77,6 +77,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def mutants(session: nox.Session) -> None:
+    """The suite against mutants, impostors and legal variants; `-- --only NAME`, `-- --sample N`, `-- --list`."""
+    install(session)
+    session.run("python", "-W", "ignore::DeprecationWarning", "-m", "tests.mutants.session", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write requirements.lock anew from pyproject.toml."""
     session.install("uv")

@@ -166,7 +166,7 @@ class ScenarioItem(pytest.Item):
             f"--stack {self.config.getoption('--stack')}",
             f"--seed {outcome.seed}",
         ]
-        again = f"pytest {shlex.quote(_GROUP_SUFFIX.sub('', self.nodeid))} {' '.join(options)}"
+        again = f"pytest {shlex.quote(f'{self.scenario.path}::{self.name}')} {' '.join(options)}"
         return reporting.told(outcome, again)
 
 

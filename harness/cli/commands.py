@@ -19,6 +19,7 @@ _MODULES = {
     "cancel": "harness.cli.runs",
     "retry": "harness.cli.runs",
     "scenario": "harness.cli.scenario",
+    "check": "harness.cli.check",
     "trial": "harness.cli.trial",
     "judge": "harness.cli.judge",
 }

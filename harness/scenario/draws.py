@@ -30,7 +30,10 @@ def strategy(draws: Mapping[str, Any]) -> SearchStrategy[dict[str, Any]]:
 
 
 def strategy_of(written: Any) -> SearchStrategy[Any]:
-    """The strategy that one entry of a file names."""
+    """The strategy that one entry of a file names; a strategy is taken as it is."""
+    if not isinstance(written, (str, Mapping)):
+        made: SearchStrategy[Any] = written
+        return made
     if isinstance(written, str):
         written = {written: {}}
     ((name, arguments),) = written.items()
@@ -45,7 +48,10 @@ def draw_mistakes(draws: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
 
     for name, written in draws.items():
         try:
-            strategy_of(written).validate()
+            drawn = strategy_of(written)
+            drawn.validate()
+            if drawn.is_empty:
+                yield (name,), "no value can be drawn so: nothing fits"
         except (HypothesisException, ValueError, TypeError) as error:
             yield (name,), f"no value can be drawn so: {' '.join(str(error).split())}"
 
@@ -106,25 +112,17 @@ def _json(arguments: Mapping[str, Any]) -> SearchStrategy[Any]:
 
 
 def _schema(schema: Any) -> SearchStrategy[Any]:
-    from hypothesis_jsonschema import from_schema
+    from harness.scenario.schema_draws import of_schema
 
-    return from_schema(schema).filter(_is_portable)
+    return of_schema(
+        schema, lambda name, arguments: _regex(arguments) if name == "regex" else _STRATEGIES[name](arguments)
+    )
 
 
-def _is_portable(value: Any) -> bool:
-    """Whether every part of the family can hold a value that a JSON Schema allowed."""
-    waiting = [value]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, str) and "\0" in part:
-            return False
-        if isinstance(part, int) and not isinstance(part, bool) and abs(part) > MOST_INTEGER:
-            return False
-        if isinstance(part, dict):
-            waiting += [*part, *part.values()]
-        elif isinstance(part, list):
-            waiting += part
-    return True
+def _regex(arguments: Mapping[str, Any]) -> SearchStrategy[str]:
+    from hypothesis import strategies as st
+
+    return st.from_regex(arguments["pattern"], alphabet=_characters())
 
 
 def _canonical(value: Any) -> str:

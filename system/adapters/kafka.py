@@ -69,7 +69,7 @@ _REFUSED = frozenset(
 class KafkaPublisher:
     """Publisher port. Safe to use from several threads."""
 
-    def __init__(self, brokers: str, *, client_id: str, max_message_bytes: int, linger_ms: float = 0.5) -> None:
+    def __init__(self, brokers: str, *, client_id: str, max_message_bytes: int, linger_ms: float = 0.0) -> None:
         self._producer = Producer(
             {
                 "bootstrap.servers": brokers,

@@ -7,7 +7,8 @@ from typing import Any
 
 from harness.checkers.oracle.expected import Context, Oracle, Recorded
 from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.values import canonical
+from harness.checkers.oracle.references import parts
+from harness.checkers.oracle.values import canonical, same
 from harness.checkers.view import RunView, Task
 
 _KEPT = "_oracle_of_the_run"
@@ -33,6 +34,8 @@ def oracle(run: RunView, plan: Plan) -> Oracle:
 def contexts_of(run: RunView, plan: Plan, step: str, input_data: Any) -> list[Context] | None:
     """The places in which a step can have had this input; None when that is not known."""
     answers = oracle(run, plan)
+    if not has_shape(plan.steps[step].get("input_mapping") or {}, input_data, plan):
+        return []
     places = answers.contexts(step)
     if places is None:
         return None
@@ -45,6 +48,21 @@ def contexts_of(run: RunView, plan: Plan, step: str, input_data: Any) -> list[Co
         if key in inputs.keys:
             found.append(place)
     return found
+
+
+def has_shape(template: Any, value: Any, plan: Plan) -> bool:
+    """Whether a value can be what a mapping resolves to, whatever its references hold: keys and literals are given."""
+    if isinstance(template, dict):
+        if not isinstance(value, Mapping) or set(template) != set(value):
+            return False
+        return all(has_shape(item, value[key], plan) for key, item in template.items())
+    if isinstance(template, list):
+        if not isinstance(value, list) or len(template) != len(value):
+            return False
+        return all(has_shape(item, found, plan) for item, found in zip(template, value, strict=True))
+    if isinstance(template, str) and any(not isinstance(part, str) for part in parts(template, plan.steps)):
+        return True
+    return same(template, value)
 
 
 def steps_of(run: RunView, plan: Plan, task: Task) -> list[str]:

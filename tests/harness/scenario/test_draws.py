@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft7Validator
+from jsonschema import Draft202012Validator
 
 from harness.scenario.draws import _STRATEGIES, MOST_INTEGER, draw_mistakes, strategy, strategy_of
 from harness.scenario.parts import schema
@@ -25,6 +25,28 @@ ORDER = {
             "items": {"type": "object", "properties": {"n": {"type": "integer"}}},
         },
     },
+}
+TREE = {
+    "$ref": "#/$defs/node",
+    "$defs": {
+        "node": {
+            "type": "object",
+            "required": ["children"],
+            "additionalProperties": False,
+            "properties": {"children": {"type": "array", "maxItems": 2, "items": {"$ref": "#/$defs/node"}}},
+        }
+    },
+}
+SUNDRY = {
+    "oneOf": [
+        {"type": "integer", "exclusiveMinimum": 1.5, "maximum": 3.5},
+        {"type": "number", "exclusiveMinimum": 10, "exclusiveMaximum": 11},
+        {"type": "string", "pattern": "^[a-c]+$", "maxLength": 5},
+        {"type": "array", "uniqueItems": True, "minItems": 2, "items": {"enum": [1, 2, 3]}},
+        {"type": "object", "additionalProperties": {"type": "boolean"}, "minProperties": 1, "required": ["a"]},
+        {"const": {"a": None}},
+        {"type": ["null", "boolean"]},
+    ]
 }
 EVERY = {
     "whole": {"integers": {"min_value": 3}},
@@ -42,6 +64,8 @@ EVERY = {
     "record": {"fixed_dictionaries": {"a": "booleans"}},
     "any": {"json": {"max_leaves": 5}},
     "order": {"schema": ORDER},
+    "tree": {"schema": TREE},
+    "sundry": {"schema": SUNDRY},
 }
 
 
@@ -73,7 +97,8 @@ def test_what_is_drawn_is_json_that_everybody_can_hold(drawn: dict[str, Any]) ->
     assert drawn["seven"] == 7
     assert drawn["null"] is None
     assert drawn["colour"] in ("red", "green")
-    Draft7Validator(ORDER).validate(drawn["order"])
+    for name, described in (("order", ORDER), ("tree", TREE), ("sundry", SUNDRY)):
+        Draft202012Validator(described).validate(drawn[name])
 
 
 def test_the_schema_knows_the_same_strategies() -> None:
@@ -91,7 +116,11 @@ def test_the_schema_knows_the_same_strategies() -> None:
         {"lists": {"elements": {"floats": {"min_value": 2, "max_value": 1}}}},
         {"dictionaries": {"keys": {"sampled_from": ["a"]}, "values": "none", "min_size": 3, "max_size": 2}},
         {"schema": {"type": "strin"}},
+        {"schema": {"type": "object", "propertys": {}}},
+        {"schema": {"multipleOf": 3}},
+        {"schema": {"$ref": "#/$defs/nowhere"}},
         {"schema": False},
+        {"sampled_from": []},
     ],
 )
 def test_a_strategy_that_gives_nothing_is_found_when_a_file_is_read(written: Any) -> None:
@@ -99,6 +128,13 @@ def test_a_strategy_that_gives_nothing_is_found_when_a_file_is_read(written: Any
     ((place, message),) = draw_mistakes({"x": written})
     assert place == ("x",)
     assert message.startswith("no value can be drawn so: ")
+
+
+@pytest.mark.parametrize("kind", ["integer", "number", "string", "array", "object", "null", "boolean"])
+def test_every_kind_that_a_schema_allows_is_drawn(kind: str) -> None:
+    """Not just the easiest alternative."""
+    validator = Draft202012Validator({"type": kind})
+    assert find(strategy_of({"schema": SUNDRY}), validator.is_valid) is not Ellipsis
 
 
 def test_a_text_may_ask_for_what_is_left_out_otherwise() -> None:

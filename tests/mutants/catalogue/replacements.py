@@ -155,21 +155,30 @@ def publish_task(executor: Any, state: Any, record: Any, task_id: str) -> None:
     executor._publisher.publish(Message(topic, state.run_id.encode(), value), lambda _: None)
 
 
+def noting_own_runs(keep: Function) -> Function:
+    """`Executor._keep` that remembers which runs this process has worked on."""
+
+    def replaced(self: Any, change: Any) -> None:
+        keep(self, change)
+        self.__dict__.setdefault("_own_runs", set()).add(change.state.run_id)
+
+    return replaced
+
+
 def dispatching_on_take_over(status: str) -> Callable[[Function], Function]:
     """A maker of `Executor._load` that, for a RUNNING run of another process, sends its steps in that status again."""
 
     def make(load: Function) -> Function:
-        ours: set[str] = set()
-
         def replaced(self: Any, run_ids: Sequence[str], by_run: Any) -> Any:
             found = load(self, run_ids, by_run)
+            own = self.__dict__.setdefault("_own_runs", set())
             for run_id, held in found.items():
                 state = held.state
-                if state.status == "RUNNING" and run_id not in ours and state.definition is not None:
+                if state.status == "RUNNING" and run_id not in own and state.definition is not None:
+                    own.add(run_id)
                     for record in state.steps.values():
                         if record.status == status and record.task_id is not None:
                             publish_task(self, state, record, str(uuid.uuid4()))
-                ours.add(run_id)
             return found
 
         return replaced
@@ -178,15 +187,12 @@ def dispatching_on_take_over(status: str) -> Callable[[Function], Function]:
 
 
 def without_runs_of_others(load: Function) -> Function:
-    """`Executor._load` that does not find a RUNNING run which this process has not met before."""
-    ours: set[str] = set()
+    """`Executor._load` that drops what is for a RUNNING run which this process has not worked on."""
 
     def replaced(self: Any, run_ids: Sequence[str], by_run: Any) -> Any:
         found = load(self, run_ids, by_run)
         for run_id, held in found.items():
-            if run_id in ours or held.state.status != "RUNNING":
-                ours.add(run_id)
-            else:
+            if held.state.status == "RUNNING" and run_id not in self.__dict__.setdefault("_own_runs", set()):
                 by_run[run_id].clear()
         return found
 

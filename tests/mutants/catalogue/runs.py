@@ -368,6 +368,7 @@ RESUME: tuple[Mutant, ...] = (
         "A process knows only the runs that it began itself: those of a dead one never go on.",
         "RES-14",
         Wrap("system.consumer.executor:Executor._load", replacements.without_runs_of_others),
+        Wrap("system.consumer.executor:Executor._keep", replacements.noting_own_runs),
         also=("GRP-04", "RES-16", "GRP-08", "GRP-06"),
     ),
     in_consumer(
@@ -375,6 +376,7 @@ RESUME: tuple[Mutant, ...] = (
         "A process that takes a run up after a death dispatches its completed steps again, under new ids.",
         "RES-15",
         Wrap("system.consumer.executor:Executor._load", replacements.dispatching_on_take_over("COMPLETED")),
+        Wrap("system.consumer.executor:Executor._keep", replacements.noting_own_runs),
         also=("RES-14",),
     ),
     in_consumer(
@@ -382,6 +384,7 @@ RESUME: tuple[Mutant, ...] = (
         "A process that takes a run up after a death sends what is in flight again under random ids.",
         "RES-09",
         Wrap("system.consumer.executor:Executor._load", replacements.dispatching_on_take_over("RUNNING")),
+        Wrap("system.consumer.executor:Executor._keep", replacements.noting_own_runs),
         also=("MSG-14", "RES-14"),
     ),
 )
