@@ -76,12 +76,17 @@ class TellsPlaces(Protocol):
 
 def mistakes_by(data: Any, schema: Mapping[str, Any], mistake: TellsPlaces) -> list[Mistake]:
     """Every way in which data break a schema, for data that were put together from several documents."""
-    found: list[Mistake] = []
+    return sorted({mistake(place, message, at_key=at_key) for place, message, at_key in breaches(data, schema)})
+
+
+def breaches(data: Any, schema: Mapping[str, Any]) -> list[tuple[Place, str, bool]]:
+    """(place, message, whether the key is at fault) of every way in which data break a schema."""
+    found: list[tuple[Place, str, bool]] = []
     for error in Draft202012Validator(schema).iter_errors(data):
-        found += [mistake(place, message, at_key=at_key) for place, message, at_key in _told(error)]
+        found += _told(error)
         if len(found) >= _MOST_MISTAKES:
             break
-    return sorted(set(found))
+    return found
 
 
 def read_document(path: Path) -> Document:

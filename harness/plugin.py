@@ -65,7 +65,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
     if getattr(config.option, "numprocesses", None) and config.getoption("--stack") == "external":
-        raise pytest.UsageError("an external stack serves one subject at a time: leave -n away, or take --stack embedded")
+        raise pytest.UsageError(
+            "an external stack serves one subject at a time: leave -n away, or take --stack embedded"
+        )
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 from harness.checkers.checker import Checker
@@ -48,7 +49,8 @@ def _headers(history: History) -> list[Finding]:
         ids = {message["value"].get("correlation_id") for message in task.messages}
         for call, _ in calls:
             if len(ids) == 1 and call["correlation_id"] not in ids:
-                explanation = f"the call for task {task.task_id} has the correlation id {call['correlation_id']!r}, not {ids.pop()!r}"
+                found_id, wanted = call["correlation_id"], next(iter(ids))
+                explanation = f"the call for task {task.task_id} has the correlation id {found_id!r}, not {wanted!r}"
                 events = (task.first.seq, call.seq)
                 found.append(Finding("call_headers", "AGT-03", "wrong correlation id", explanation, events, run))
                 break
@@ -75,18 +77,17 @@ def _retries(history: History) -> list[Finding]:
     for run, task, calls in _called(seen):
         if _copies(seen, run, task) != 1:
             continue
-        for (call, answer), (again, _) in zip(calls, calls[1:], strict=False):
-            clause = (
-                None if answer is None or answer["ending"] != "answered" or answer.seq > again.seq else _final(answer)
-            )
+        for (call, answer), (again, _) in pairwise(calls):
+            is_answer = answer is not None and answer["ending"] == "answered" and answer.seq < again.seq
+            clause = _final(answer) if answer is not None and is_answer else None
             if answer is not None and clause is not None:
                 explanation = (
                     f"agent {call['agent']} answered task {task.task_id} with {answer['status']}, and was called again"
                 )
-                events = (call.seq, answer.seq, again.seq)
-                found.append(Finding("retries", clause, "repeated without need", explanation, events, run))
+                proof = (call.seq, answer.seq, again.seq)
+                found.append(Finding("retries", clause, "repeated without need", explanation, proof, run))
                 break
-        config = _config(history, task)
+        config = _config(seen, task)
         if config is not None and len(calls) > 1 + config["max_retries"]:
             explanation = (
                 f"task {task.task_id} was called {len(calls)} times, and max_retries is {config['max_retries']}"
@@ -105,11 +106,9 @@ def _final(answer: Event) -> str | None:
     return "AGT-11" if status == 200 and is_rpc else None
 
 
-def _config(history: History, task: Task) -> Mapping[str, Any] | None:
+def _config(seen: Views, task: Task) -> Mapping[str, Any] | None:
     """The agent's retry_config with the contract's defaults, as far as the history tells it."""
-    begin = history.begin
-    records = None if begin is None else begin["agent_records"]
-    record = records.get(task.agent) if isinstance(records, Mapping) else None
+    record = seen.agent_records.get(task.agent)
     if not isinstance(record, Mapping):
         return None
     given = record.get("retry_config")
@@ -127,10 +126,10 @@ def _backoff(history: History) -> list[Finding]:
     seen = views(history)
     ratios: list[tuple[float, int]] = []
     for run, task, calls in _called(seen):
-        config = _config(history, task)
+        config = _config(seen, task)
         if config is None or config["initial_delay_ms"] < 50 or _copies(seen, run, task) != 1 or not seen.is_calm():
             continue
-        for number, ((_, answer), (again, _)) in enumerate(zip(calls, calls[1:], strict=False)):
+        for number, ((_, answer), (again, _)) in enumerate(pairwise(calls)):
             if answer is None or answer["ending"] == "caller left" or answer.seq > again.seq:
                 continue
             bound_ms = min(config["max_delay_ms"], config["initial_delay_ms"] * config["backoff_multiplier"] ** number)
@@ -172,9 +171,9 @@ def _answers(history: History) -> list[Finding]:
             wrong = _wrong_answer(value, calls, good)
             if wrong is not None:
                 clause, why = wrong
-                events = (task.first.seq, *(a.seq for _, a in calls[-1:] if a is not None), event.seq)
+                proof = (task.first.seq, *(a.seq for _, a in calls[-1:] if a is not None), event.seq)
                 explanation = f"the result of task {task.task_id} is {value.get('status')}, {why}"
-                found.append(Finding("answers", clause, "result not of the answer", explanation, events, run.id))
+                found.append(Finding("answers", clause, "result not of the answer", explanation, proof, run.id))
     return found
 
 
@@ -187,10 +186,13 @@ def _wrong_answer(value: Mapping[str, Any], calls: Calls, good: list[Event]) -> 
             )
             return clause, f"and none of {len(calls)} calls for it was answered with a success"
         output = value.get("output_data")
-        has = isinstance(output, Mapping)
-        if not any(has and all(k in output and same(output[k], v) for k, v in a["output"].items()) for a in good):
+        if not isinstance(output, Mapping) or not any(_holds(output, answer["output"]) for answer in good):
             return "AGT-05", "and its output does not have the members of the agent's result"
     return None
+
+
+def _holds(output: Mapping[str, Any], members: Mapping[str, Any]) -> bool:
+    return all(name in output and same(output[name], value) for name, value in members.items())
 
 
 def _is_success(answer: Event) -> bool:
@@ -233,8 +235,8 @@ def _results(history: History) -> list[Finding]:
                 explanation = (
                     f"task {task.task_id} was published and called once, and has {len(said)} different results"
                 )
-                events = (task.first.seq, *(event.seq for event in results[:2]))
-                found.append(Finding("results", "DEL-08", "several results", explanation, events, run.id))
+                proof = (task.first.seq, *(event.seq for event in results[:2]))
+                found.append(Finding("results", "DEL-08", "several results", explanation, proof, run.id))
     return found
 
 

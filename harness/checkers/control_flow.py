@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.checkers.checker import Checker
-from harness.checkers.oracle.expected import Ended
+from harness.checkers.oracle.composites import Ended
 from harness.checkers.oracle.of_run import oracle, steps_of
 from harness.checkers.oracle.plan import Plan
 from harness.checkers.oracle.values import canonical, same
@@ -271,7 +271,7 @@ CHECKERS = (
         _composite_rows,
         ("database",),
     ),
-    Checker("collected", "A loop under collect keeps the error of each failed iteration.", ("LOP-12",), _collected, ("database",)),
+    Checker("collected", "A loop under collect keeps the errors of its iterations.", ("LOP-12",), _collected, ("database",)),
     Checker(
         "run_and_parts",
         "A run does not fail at a composite that its parts and its policy let complete.",

@@ -58,7 +58,7 @@ def _after_cancellation(history: History) -> list[Finding]:
     found = []
     seen = views(history)
     for run, plan in seen.of_plans():
-        sign = _taken_hold(seen, run)
+        sign = _taken_hold(run)
         if sign is None or run.is_retried:
             continue
         placed = [(task, step) for task in run.tasks if (step := step_of(run, plan, task)) is not None]
@@ -92,7 +92,7 @@ def _late_results(history: History) -> list[Finding]:
     found = []
     seen = views(history)
     for run, plan in seen.of_plans():
-        sign = _taken_hold(seen, run)
+        sign = _taken_hold(run)
         if sign is None or run.is_retried:
             continue
         for task in run.tasks:
@@ -110,7 +110,7 @@ def _late_results(history: History) -> list[Finding]:
     return found
 
 
-def _taken_hold(seen: Views, run: RunView) -> Event | None:
+def _taken_hold(run: RunView) -> Event | None:
     """The first event that shows that the executor has seen the run's cancellation."""
     if run.final != "CANCELLED" or run.first_read("COMPLETED", "FAILED") is not None:
         return None
@@ -148,9 +148,9 @@ def _answered_after(seen: Views, task: Task, sign: Event) -> Event | None:
         return None
     for event in seen.history.of("message"):
         value = event["value"]
-        if event["topic"] == "results" and isinstance(value, Mapping) and value.get("task_id") == task.task_id:
-            if event["by"] == "harness" or event.seq < sign.seq:
-                return None
+        is_early = event["topic"] == "results" and (event["by"] == "harness" or event.seq < sign.seq)
+        if is_early and isinstance(value, Mapping) and value.get("task_id") == task.task_id:
+            return None
     return answers[0]
 
 

@@ -40,11 +40,13 @@ def _before_dispatch(history: History) -> list[Finding]:
             if snapshot is None:
                 continue
             for needed in _needed(plan, step):
-                done = sum(_was_completed(run, row.seen, snapshot.seq) for row in run.rows_of(needed))
+                done = sum(_was_completed(row.seen, snapshot.seq) for row in run.rows_of(needed))
                 in_same_loop = plan.loops_around(needed) == plan.loops_around(step)
                 wanted = of_step[step] if in_same_loop and not run.is_retried else 1
                 if done < wanted:
-                    explanation = f"a task for step {step} was published while step {needed}, whose output it uses, was not COMPLETED in any committed row"
+                    explanation = (
+                        f"a task for step {step} was published before step {needed}, which it uses, was COMPLETED"
+                    )
                     events = (task.first.seq, snapshot.seq)
                     found.append(
                         Finding("before_dispatch", "CMP-09", "output not durable", explanation, events, run.id)
@@ -63,7 +65,7 @@ def _needed(plan: Plan, step: str) -> list[str]:
     return sorted(name for name in names if plan.kind(name) == "agent")
 
 
-def _was_completed(run: RunView, seen: tuple[tuple[int, Mapping[str, Any]], ...], until: int) -> bool:
+def _was_completed(seen: tuple[tuple[int, Mapping[str, Any]], ...], until: int) -> bool:
     return any(row.get("status") == "COMPLETED" and seq <= until for seq, row in seen)
 
 

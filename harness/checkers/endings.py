@@ -77,15 +77,13 @@ def _behind_bad(seen: Views, run: RunView) -> tuple[str, Event] | None:
 
 def _committed_request(run: RunView) -> Event | None:
     """The commit that covers the run's newest execution request."""
-    for request in reversed(run.requests):
-        for event in run.history.of("committed"):
-            if (
-                event["topic"] in ("requests", "workflow.execution.requests")
-                and event["partition"] == request["partition"]
-            ):
-                if event["offset"] > request["offset"]:
-                    return event
-        break
+    if not run.requests:
+        return None
+    request = run.requests[-1]
+    for event in run.history.of("committed"):
+        is_same = event["topic"] == "requests" and event["partition"] == request["partition"]
+        if is_same and event["offset"] > request["offset"]:
+            return event
     return None
 
 

@@ -81,14 +81,7 @@ def _of_run(run: RunView, row: Row, texts: list[str], proof: tuple[int, ...]) ->
 def _results_of(run: RunView, plan: Plan, row: Row) -> list[Event]:
     """All results of tasks with the row's agent and input."""
     key = canonical([plan.steps[row.step].get("agent_name"), row.latest.get("input_data")])
-    tasks = {task.task_id for task in run.tasks if task.key == key}
-    return [
-        event
-        for event in run.results
-        if isinstance(event["value"], Mapping)
-        and event["value"].get("task_id") in tasks
-        and event["value"].get("run_id") == run.id
-    ]
+    return [event for task in run.tasks_by_key.get(key, ()) for event in run.results_of_task.get(task.task_id, ())]
 
 
 def _may_time_out(plan: Plan, step: str) -> bool:
@@ -138,8 +131,8 @@ def _outputs(history: History) -> list[Finding]:
                 continue
             results = _results_of(run, plan, row)
             key = canonical([plan.steps[row.step].get("agent_name"), row.latest.get("input_data")])
-            tasks = {task.task_id for task in run.tasks if task.key == key}
-            if not results or {event["value"].get("task_id") for event in results} != tasks:
+            tasks = {task.task_id for task in run.tasks_by_key.get(key, ())}
+            if not results or not all(task in run.results_of_task for task in tasks):
                 continue
             output = canonical(row.latest.get("output_data"))
             giving = [
@@ -150,12 +143,12 @@ def _outputs(history: History) -> list[Finding]:
             first = min(results, key=lambda event: event["offset"] or 0)
             if not giving:
                 explanation = f"step {row.step} is COMPLETED with an output that none of its results has"
-                events = (results[0].seq, row.last_seq)
-                found.append(Finding("outputs", "CMP-07", "foreign output", explanation, events, run.id))
+                proof: tuple[int, ...] = (results[0].seq, row.last_seq)
+                found.append(Finding("outputs", "CMP-07", "foreign output", explanation, proof, run.id))
             elif len(tasks) == 1 and len({event["partition"] for event in results}) == 1 and _is_other(first, output):
                 explanation = f"step {row.step} has the output of a later result, though another one was before it"
-                events = (first.seq, giving[0].seq, row.last_seq)
-                found.append(Finding("outputs", "DEL-03", "later result applied", explanation, events, run.id))
+                proof = (first.seq, giving[0].seq, row.last_seq)
+                found.append(Finding("outputs", "DEL-03", "later result applied", explanation, proof, run.id))
     return found
 
 
@@ -168,7 +161,31 @@ def _is_other(first: Event, output: str) -> bool:
     return bool(value.get("status") == "SUCCESS" and has_output and canonical(value["output_data"]) != output)
 
 
+def _invalid_plans(history: History) -> list[Finding]:
+    """A task was published for a run whose plan is not valid against the contract's schema (FAI-06).
+
+    Sound in any order and whatever died: such a run has no task at all, in no life of it. Plans that only break rules beyond the
+    schema are not judged here, and neither are plans that the history does not have.
+    """
+    found = []
+    seen = views(history)
+    for run in seen.runs.values() if seen.plays("consumer") else ():
+        if run.made is None or not isinstance(run.made["plan"], Mapping) or run.has_valid_plan or not run.tasks:
+            continue
+        explanation = f"the plan of run {run.id} is not valid, and a task was published for it"
+        events = (run.made.seq, run.tasks[0].first.seq)
+        found.append(Finding("invalid_plans", "FAI-06", "invalid plan executed", explanation, events, run.id))
+    return found
+
+
 CHECKERS = (
+    Checker(
+        "invalid_plans",
+        "A plan that is not valid leads to no task.",
+        ("FAI-06",),
+        _invalid_plans,
+        ("kafka",),
+    ),
     Checker("failed_rows", "A FAILED step has a message and no output.", ("FAI-08",), _failed_rows, ("database",)),
     Checker(
         "messages_kept",

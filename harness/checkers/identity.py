@@ -44,7 +44,9 @@ def _unequal_copies(history: History) -> list[Finding]:
                 if agent == task.agent and same(given, task.input):
                     continue
                 clause = "MSG-14" if agent == task.agent else "MSG-13"
-                explanation = f"task {task.task_id} was published for agent {task.agent}, and again for {agent} or with another input"
+                explanation = (
+                    f"task {task.task_id} was published for agent {task.agent}, and for {agent} or with another input"
+                )
                 events = (task.first.seq, copy.seq)
                 found.append(Finding("unequal_copies", clause, "one id, different work", explanation, events, run.id))
                 break
@@ -56,7 +58,8 @@ def _too_many_ids(history: History) -> list[Finding]:
 
     Independent of time and order, so it holds whatever was killed: an attempt keeps its id for ever. The executions that can
     have the agent and input are counted by the oracle; each has one attempt, and one more for each retry that may have been
-    accepted, unless the step was seen COMPLETED before the first retry and no retry named a step at or before it. Where the oracle does not know an input, nothing is said.
+    accepted, unless the step was seen COMPLETED before the first retry and no retry named a step at or before it.
+    Where the oracle does not know an input, nothing is said.
     """
     found = []
     seen = views(history)
@@ -69,7 +72,9 @@ def _too_many_ids(history: History) -> list[Finding]:
             if most is None or most == 0 or len(tasks) <= most:
                 continue
             clause, why = _why(seen, run, plan, tasks[0])
-            explanation = f"{len(tasks)} different task ids for agent {tasks[0].agent} with one input, where {most} can be explained: {why}"
+            explanation = (
+                f"{len(tasks)} task ids for agent {tasks[0].agent} with one input, where {most} can be explained: {why}"
+            )
             events = tuple(task.first.seq for task in tasks[: most + 1])
             found.append(Finding("too_many_ids", clause, "same work, new task id", explanation, events, run.id))
     return found
@@ -150,7 +155,9 @@ def _completed_again(history: History) -> list[Finding]:
                 if later is None:
                     continue
                 clause = "RES-02" if run.is_retried else _of_copies(run)
-                explanation = f"step {step} was COMPLETED, since step {step_of(run, plan, later)} had begun, and its task was published again"
+                explanation = (
+                    f"step {step} was COMPLETED, since {step_of(run, plan, later)} had begun, and its task came again"
+                )
                 events = (task.first.seq, later.first.seq, copy.seq)
                 found.append(
                     Finding("completed_again", clause, "completed step dispatched", explanation, events, run.id)
@@ -176,7 +183,7 @@ def _of_copies(run: RunView) -> str:
 def _old_ids(history: History) -> list[Finding]:
     """A task whose attempt had FAILED by a result was published again under its id after a retry.
 
-    Judged by time: the copy was seen more than `LAG_SECONDS` after the retry was asked for over REST, in a history in which nothing
+    Judged by time: the copy was seen more than `LAG_SECONDS` after the retry was asked for over REST, nothing
     was disturbed, and the failure was seen before it was asked for; so the copy is the retry's own.
     """
     found = []

@@ -47,7 +47,7 @@ def _wrong_input(run: RunView, plan: Plan, row: Row, given: Any) -> Finding:
     inputs = [found for place in places[:20] if (found := answers.inputs(row.step, place)) is not None]
     expected = [value for found in inputs for value in found.values]
     unresolvable = sorted(text for found in inputs for text in found.unresolvable)
-    clause, anomaly = _clause(plan, row.step, given), "wrong input"
+    clause, anomaly = _clause(plan, row.step), "wrong input"
     if not places:
         clause, anomaly, wanted = "LOP-01", "step that cannot run", "no iteration of its loop exists"
     elif not expected and unresolvable:
@@ -58,7 +58,7 @@ def _wrong_input(run: RunView, plan: Plan, row: Row, given: Any) -> Finding:
     return Finding("row_inputs", clause, anomaly, explanation, (row.last_seq,), run.id)
 
 
-def _clause(plan: Plan, step: str, given: Any) -> str:
+def _clause(plan: Plan, step: str) -> str:
     """The clause that fits best: by what the mapping refers to."""
     mapping = plan.steps[step].get("input_mapping")
     if not mapping:
@@ -88,7 +88,7 @@ def _task_inputs(history: History) -> list[Finding]:
                     f"task {task.task_id} has the input {_shown(task.input)}, which the mapping of {' or '.join(named)} "
                     "does not give"
                 )
-                clause = _clause(plan, named[0], task.input) if len(named) == 1 else "CMP-04"
+                clause = _clause(plan, named[0]) if len(named) == 1 else "CMP-04"
                 found.append(Finding("task_inputs", clause, "wrong input", explanation, (task.first.seq,), run.id))
     return found
 

@@ -71,7 +71,11 @@ def _published(history: History) -> list[Finding]:
 
 
 def _correlation(history: History) -> list[Finding]:
-    """Two tasks of one run with different correlation ids (MSG-15). Sound in any order and whatever died."""
+    """Two tasks of one run with different correlation ids (MSG-15).
+
+    Sound in any order and whatever died, since the id is the run's and never changes; all copies of the subject's tasks are
+    looked at, and the harness's own are left out.
+    """
     found = []
     for run in views(history).runs.values():
         ids: dict[str, Event] = {}

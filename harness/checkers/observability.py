@@ -32,7 +32,8 @@ def _in_order(history: History) -> list[Finding]:
 
     Order is by offsets in one partition, and equal copies count once, where they were first. Only agent steps outside of
     loops and only runs that may not have been retried are judged, since executions of one step are not told apart by the
-    contract's fields. A RUNNING that is not there at all is not this checker's: a step may fail before it starts.
+    contract's fields. Updates of a run have one key, so an end that is not there when the next RUNNING is was not told (OBS-01).
+    A RUNNING that is not there at all is not this checker's: a step may fail before it starts.
     """
     found = []
     for run, plan in views(history).of_plans():
@@ -58,6 +59,15 @@ def _in_order(history: History) -> list[Finding]:
                         explanation,
                         (end.seq, running.seq),
                         run.id,
+                    )
+                )
+            elif end is None and next_running is not None and next_running["key"] == run.id and run.rows_of(step):
+                explanation = (
+                    f"step {follower} was told to be RUNNING, and the end of step {step}, which led to it, was not told"
+                )
+                found.append(
+                    Finding(
+                        "updates_in_order", "OBS-01", "transition not told", explanation, (next_running.seq,), run.id
                     )
                 )
             elif end is not None and next_running is not None and _is_after(end, next_running):
@@ -94,8 +104,8 @@ def _is_after(one: Event, two: Event) -> bool:
 def _all_told(history: History) -> list[Finding]:
     """A transition that the rows show and no update tells of (OBS-01), or a last update that contradicts its row (OBS-02).
 
-    Absence is judged only when the history says that all topics were read to their ends after the rows had come to rest. A step of
-    a loop has at least as many updates of an end as rows with it, as far as updates differ; equal ones are taken for
+    Absence is judged only when the history says that all topics were read to their ends after the rows had come to rest. A step
+    of a loop has at least as many updates of an end as rows with it, as far as updates differ; equal ones are taken for
     copies, so that only a step without any is accused there. Contradictions are judged for agent steps outside of loops. Runs
     that may have been retried are left out of both.
     """
@@ -212,7 +222,9 @@ def _conflict(run: RunView, plan: Plan, item: Any, request: Event) -> tuple[str,
 
 
 CHECKERS = (
-    Checker("updates_in_order", "Updates come in the order of what happened.", ("OBS-03",), _in_order, ("kafka",)),
+    Checker(
+        "updates_in_order", "Updates come in the order of what happened.", ("OBS-01", "OBS-03"), _in_order, ("kafka",)
+    ),
     Checker(
         "all_told",
         "Every transition in the rows has its update, and the last one agrees with the row.",

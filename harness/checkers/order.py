@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import oracle, steps_of
 from harness.checkers.oracle.plan import Plan
-from harness.checkers.view import RunView, views
+from harness.checkers.view import views
 from harness.history import History
 from harness.verdict import Finding
 
 
 def _pairs(plan: Plan) -> Iterator[tuple[str, str, str, str]]:
     """(step, the one behind it, clause when it runs too early, clause when it runs after a failure)."""
-    for one, two in zip(plan.chain, plan.chain[1:], strict=False):
+    for one, two in pairwise(plan.chain):
         yield one, two, "CMP-03", "FAI-04"
     for parent in plan.steps:
         if plan.kind(parent) in ("loop", "fork_join"):
             early, failed = ("LOP-02", "LOP-03") if plan.kind(parent) == "loop" else ("FJN-02", "FJN-02")
             for _, steps in plan.children(parent):
-                for one, two in zip(steps, steps[1:], strict=False):
+                for one, two in pairwise(steps):
                     yield one, two, early, failed
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import contexts_of, oracle, steps_of
 from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.values import same
-from harness.checkers.view import RunView, Task, Views, views
+from harness.checkers.oracle.values import canonical
+from harness.checkers.view import Row, RunView, Task, Views, views
 from harness.history import Event, History
 from harness.verdict import Finding
 
@@ -112,7 +112,7 @@ def _window(seen: Views, run: RunView, task: Task) -> tuple[int, int] | None:
     calls = seen.calls_of_task.get(task.task_id, [])
     if len(calls) != 1 or calls[0][1] is None or calls[0][1]["status"] != 200:
         return None
-    results = [e for e in run.results if isinstance(e["value"], Mapping) and e["value"].get("task_id") == task.task_id]
+    results = run.results_of_task.get(task.task_id, [])
     if not results or any(event["by"] == "harness" or event["value"].get("status") != "SUCCESS" for event in results):
         return None
     return task.first.seq, calls[0][1].seq
@@ -185,9 +185,11 @@ def _items_once(history: History) -> list[Finding]:
                 events = (*run.seqs, *(row.last_seq for row in rows[:3]))
                 found.append(Finding("items_once", clause, "iterations miscounted", explanation, events, run.id))
                 continue
+            grouped: dict[str, list[Row]] = {}
             for row in rows:
-                alike = [one for one in rows if same(one.latest.get("input_data"), row.latest.get("input_data"))]
-                places = contexts_of(run, plan, first, row.latest.get("input_data"))
+                grouped.setdefault(canonical(row.latest.get("input_data")), []).append(row)
+            for alike in grouped.values():
+                places = contexts_of(run, plan, first, alike[0].latest.get("input_data"))
                 if places and len(alike) > len(places):
                     explanation = (
                         f"{len(alike)} iterations of loop {loop} have the input that {len(places)} of its items give"

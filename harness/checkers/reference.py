@@ -30,7 +30,8 @@ _LIMITS = """## What cannot be judged from outside
 - What happened between two reads of a row. A status that was there for a moment may be missed, never invented.
 - The order of messages in different partitions or topics. Order is claimed only within a partition, by offsets; or from
   an agent's answer, which is noted before it leaves, to what it led to.
-- Whether a message that surfaces after a death was published before it. After one, only ids, contents and final states are judged.
+- Whether a message that surfaces after a death was published before it. After one,
+  only ids, contents and final states are judged.
 - The absence of a message or a row, unless the end of the history says that everything was read to its end.
 - The text of an object within a longer text, whose order of keys the contract does not promise.
 """

@@ -2,224 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
-from harness.checkers.oracle.plan import NotAPlan, Plan
-from harness.checkers.oracle.values import canonical
+from harness.checkers.oracle.plan import Plan
+from harness.checkers.run_view import ENDED, LAG_SECONDS, TERMINAL, Read, Row, RunView, Task
 from harness.history import Event, History
 
-TERMINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED"))
-ENDED = frozenset(("COMPLETED", "FAILED", "CANCELLED", "SKIPPED"))
-
-LAG_SECONDS = 2.0
-"""How much later than it happened something may be seen. Rows and topics are read all the time, so that an undisturbed
-harness is behind by milliseconds; only what is further apart counts as "after"."""
+__all__ = ["ENDED", "LAG_SECONDS", "TERMINAL", "Read", "Row", "RunView", "Task", "Views", "views"]
 
 _DISTURBING = frozenset(("killed", "stopped", "paused", "resumed", "exited"))
 _DISTURBING_ACTS = frozenset(
     ("kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "drop", "delay")
 )
 _SOURCE_VIEWS = "_views_of_the_checkers"
-
-Reader = Literal["poll", "snapshot", "rest"]
-
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A state that somebody read: at some moment after `since_seq`/`since_at` and before `seq`/`at`."""
-
-    row: Mapping[str, Any]
-    reader: Reader
-    seq: int
-    at: float
-    since_seq: int | None
-    since_at: float
-
-    @property
-    def status(self) -> str:
-        return str(self.row.get("status"))
-
-    def is_before(self, other: Read) -> bool:
-        """Whether this state was read before the other one was, for certain: rows and snapshots come from one reader, in the order
-        of its reads; of others, when this one had ended before the other began."""
-        if "rest" not in (self.reader, other.reader):
-            return self.seq < other.seq
-        if other.since_seq is not None:
-            return self.seq < other.since_seq
-        return self.at < other.since_at
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A task by its id: `messages` are all copies, first seen first."""
-
-    task_id: str
-    agent: str
-    input: Any
-    key: str
-    messages: tuple[Event, ...]
-
-    @property
-    def first(self) -> Event:
-        return self.messages[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A step row through time: (seq, row) whenever it was seen; `latest` is the last of them."""
-
-    id: Any
-    seen: tuple[tuple[int, Mapping[str, Any]], ...]
-
-    @property
-    def latest(self) -> Mapping[str, Any]:
-        return self.seen[-1][1]
-
-    @property
-    def step(self) -> str:
-        return str(self.latest.get("step_id"))
-
-    @property
-    def last_seq(self) -> int:
-        return self.seen[-1][0]
-
-    def first_seen(self, status: str) -> int | None:
-        """seq of the first sight of a status."""
-        return next((seq for seq, row in self.seen if row.get("status") == status), None)
-
-
-@dataclass
-class RunView:
-    """All that is known of one run."""
-
-    id: str
-    history: History
-    made: Event | None
-    reads: list[Read] = field(default_factory=list)
-    rest_steps: list[Event] = field(default_factory=list)
-    snapshots: list[Event] = field(default_factory=list)
-    results: list[Event] = field(default_factory=list)
-    updates: list[Event] = field(default_factory=list)
-    requests: list[Event] = field(default_factory=list)
-    cancellations: list[Event] = field(default_factory=list)
-    cancel_asks: list[Event] = field(default_factory=list)
-    retry_asks: list[Event] = field(default_factory=list)
-    task_messages: list[Event] = field(default_factory=list)
-    _rows: dict[Any, list[tuple[int, Mapping[str, Any]]]] = field(default_factory=dict)
-
-    def see_step(self, seq: int, row: Mapping[str, Any]) -> None:
-        """Note a sight of a step's row."""
-        self._rows.setdefault(row.get("id"), []).append((seq, row))
-
-    @cached_property
-    def rows(self) -> list[Row]:
-        """Step rows, in the order of their first appearance."""
-        return [Row(key, tuple(seen)) for key, seen in self._rows.items()]
-
-    def rows_of(self, step: str) -> list[Row]:
-        """The rows of one step."""
-        return self._rows_by_step.get(step, [])
-
-    @cached_property
-    def _rows_by_step(self) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {}
-        for row in self.rows:
-            found.setdefault(row.step, []).append(row)
-        return found
-
-    @cached_property
-    def plan(self) -> Plan | None:
-        """The plan, when it is sound in its structure."""
-        if self.made is None:
-            return None
-        try:
-            return Plan.of(self.made["plan"])
-        except NotAPlan:
-            return None
-
-    @cached_property
-    def input(self) -> Any:
-        """What the run was started with."""
-        return {} if self.made is None or self.made["input"] is None else self.made["input"]
-
-    @cached_property
-    def tasks(self) -> list[Task]:
-        """The subject's tasks, first seen first. Copies that differ count by the first one seen (MSG-14 is judged apart)."""
-        return _grouped(event for event in self.task_messages if event["by"] != "harness")
-
-    @cached_property
-    def all_tasks(self) -> list[Task]:
-        """Tasks by whomever: what the bridge was asked for."""
-        return _grouped(self.task_messages)
-
-    @cached_property
-    def is_retried(self) -> bool:
-        """Whether a retry may have been accepted, by whatever way it was asked for."""
-        return bool(self.retry_asks)
-
-    @cached_property
-    def resumes_from(self) -> list[str]:
-        """Steps that retries named as resume_from_step."""
-        found = []
-        for event in self.retry_asks:
-            given = event["body"] if event.kind == "request" else event["arguments"]
-            given = (
-                given if isinstance(given, Mapping) else event["value"] if isinstance(event["value"], Mapping) else {}
-            )
-            step = given.get("resume_from_step", given.get("from"))
-            if step is not None:
-                found.append(str(step))
-        return found
-
-    @property
-    def last(self) -> Read | None:
-        """The run as the database was last read."""
-        return next((read for read in reversed(self.reads) if read.reader != "rest"), None)
-
-    @property
-    def final(self) -> str | None:
-        """The run's last status, when it is a terminal one."""
-        return self.last.status if self.last is not None and self.last.status in TERMINAL else None
-
-    @cached_property
-    def is_complete(self) -> bool:
-        """Whether the run has ended and all its step rows were read after that, so that what has no row has none."""
-        if self.final is None or self.last is None:
-            return False
-        end = next(self.history.of("end"), None)
-        if end is not None and end["drained"] is True:
-            return True
-        seen = self.history.events[-1].at - self.last.at
-        by_snapshot = any(
-            snapshot["run_row"] is not None and snapshot["run_row"].get("status") in TERMINAL
-            for snapshot in self.snapshots
-        )
-        return not self.is_retried and (by_snapshot or seen > LAG_SECONDS)
-
-    @property
-    def seqs(self) -> tuple[int, ...]:
-        """The last read of the run's row, as proof."""
-        return () if self.last is None else (self.last.seq,)
-
-    def first_read(self, *statuses: str) -> Read | None:
-        """The first read of one of these statuses."""
-        return next((read for read in self.reads if read.status in statuses), None)
-
-
-def _grouped(messages: Iterable[Event]) -> list[Task]:
-    grouped: dict[str, list[Event]] = {}
-    for event in messages:
-        if isinstance(event["value"], Mapping):
-            grouped.setdefault(str(event["value"].get("task_id")), []).append(event)
-    found = []
-    for task_id, events in grouped.items():
-        value = events[0]["value"]
-        agent, given = str(value.get("agent_name")), value.get("input_data")
-        found.append(Task(task_id, agent, given, canonical([agent, given]), tuple(events)))
-    return found
 
 
 class Views:
@@ -240,8 +37,10 @@ class Views:
             self._sort_act(event)
 
     def _sort(self, event: Event) -> None:
-        if (event.source == "process" and event.kind in _DISTURBING) or (
-            event.kind == "act" and event["act"] in _DISTURBING_ACTS
+        if (
+            (event.source == "process" and event.kind in _DISTURBING)
+            or (event.kind == "act" and event["act"] in _DISTURBING_ACTS)
+            or event.kind == "gap"
         ):
             self.disturbances.append(event)
         elif event.source == "rest":
@@ -327,14 +126,38 @@ class Views:
         return next(self.history.of("end"), None)
 
     def was_waited_for(self, run: str) -> bool:
-        """Whether the end of the history says that this run was waited for."""
+        """Whether the history says that this run was waited for to the last: its end names the run in `waited`, or an
+        expectation that it ends was given its whole deadline and timed out."""
         waited = None if self.end is None else self.end["waited"]
-        return waited is True or (isinstance(waited, list | tuple) and run in waited)
+        if waited is True or (isinstance(waited, list | tuple) and run in waited):
+            return True
+        return run in self._timed_out
+
+    @cached_property
+    def _timed_out(self) -> frozenset[str]:
+        found = set()
+        for event in self.history.of("expectation"):
+            what = event["expectation"] if isinstance(event["expectation"], Mapping) else {}
+            if event["state"] == "timed out" and what.get("is") in TERMINAL and "step" not in what:
+                found.add(self._aliases.get(str(what.get("run")), ""))
+        return frozenset(found)
 
     @property
     def is_drained(self) -> bool:
-        """Whether all topics were read to their ends once the rows had come to rest, so that absence is proof."""
+        """Whether all topics were read to their ends once the rows had come to rest, so that absence is proof: the end
+        of the history says so in `drained`."""
         return self.end is not None and self.end["drained"] is True
+
+    @cached_property
+    def agent_records(self) -> Mapping[str, Mapping[str, Any]]:
+        """The agents' records by their names in the world, as far as the history tells them."""
+        begin = self.history.begin
+        told = None if begin is None else begin["agent_records"]
+        found: dict[str, Mapping[str, Any]] = dict(told) if isinstance(told, Mapping) else {}
+        for event in self.history.of("agent"):
+            if isinstance(event["record"], Mapping) and event["registered"]:
+                found[str(event["record"].get("name"))] = event["record"]
+        return found
 
     def of_plans(self) -> Iterator[tuple[RunView, Plan]]:
         """Runs with a sound plan, when the subject has the executor."""

@@ -40,11 +40,17 @@ FAILED, UNUSABLE, UNKNOWN = 1, 2, 3
     type=click.Path(exists=True, path_type=Path),
     help="Scenario files and folders; may be repeated. [default: scenarios]",
 )
-@click.option("-k", "words", metavar="EXPR", help="Only scenarios whose id holds the words; `and`, `or`, `not` and ( ) work.")
-@click.option("--clause", "clauses", multiple=True, metavar="ID", help="Only scenarios of this clause; may be repeated.")
+@click.option(
+    "-k", "words", metavar="EXPR", help="Only scenarios whose id holds the words; `and`, `or`, `not` and ( ) work."
+)
+@click.option(
+    "--clause", "clauses", multiple=True, metavar="ID", help="Only scenarios of this clause; may be repeated."
+)
 @click.option("--level", type=click.IntRange(1, 4), help="Only scenarios of clauses up to this level.")
 @click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 16), help="Stacks at work side by side.")
-@click.option("--stack", type=click.Choice(STACK_KINDS), default="embedded", show_default=True, help="Whose Kafka and PostgreSQL.")
+@click.option(
+    "--stack", type=click.Choice(STACK_KINDS), default="embedded", show_default=True, help="Whose Kafka and PostgreSQL."
+)
 @click.option("--seed", default=0, show_default=True, help="Of what is drawn.")
 @click.option(
     "--report", "directory", type=click.Path(file_okay=False, path_type=Path), default=Path("results"), show_default=True,
@@ -71,7 +77,9 @@ def check(
     is_meant = _expression(words)
     chosen = [one for one in scenarios if is_meant(one.id) and selection.is_selected(one, clauses, level)]
     if not chosen:
-        raise click.UsageError(f"no scenario is selected, of {len(scenarios)}; take less narrow -k, --clause or --level")
+        raise click.UsageError(
+            f"no scenario is selected, of {len(scenarios)}; take less narrow -k, --clause or --level"
+        )
     if stack == "external" and jobs > 1:
         console.print("An external stack serves one subject at a time: one job.", style="dim")
         jobs = 1
@@ -84,7 +92,9 @@ def check(
 
     def crew() -> Crew:
         maker = bench_maker(subject, stack)
-        return Crew(subject, maker, history_directory=directory / reporting.HISTORIES, seed=seed, keep_passed=keep_histories)
+        return Crew(
+            subject, maker, history_directory=directory / reporting.HISTORIES, seed=seed, keep_passed=keep_histories
+        )
 
     outcomes = _carry_out(chosen, crew, min(jobs, len(chosen)), console, again)
     reporting.write(outcomes, subject, directory)
@@ -239,8 +249,11 @@ def _table(found: Sequence[standing.ClauseStanding]) -> Table:
 def _tell_what_is_next(found: Sequence[standing.ClauseStanding], level: int, console: Console) -> None:
     lacking: dict[str, list[str]] = {}
     for one in found:
-        if one.clause.level == "MUST" and one.clause.conformance_level <= level and one.standing not in ("passed", "not bound"):
+        if (
+            one.clause.level == "MUST"
+            and one.clause.conformance_level <= level
+            and one.standing not in ("passed", "not bound")
+        ):
             lacking.setdefault(one.standing, []).append(one.clause.id)
     for what, clauses in lacking.items():
         console.print(f"  to level {level} {what}: {', '.join(clauses)}", style="dim", highlight=False)
-

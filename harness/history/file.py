@@ -94,7 +94,17 @@ def encode(event: Event) -> str:
     }
     if event.run is not None:
         head["run"] = event.run
-    return json.dumps({**head, **event.data}, ensure_ascii=False, separators=(",", ":"), default=str)
+    line = json.dumps({**head, **event.data}, ensure_ascii=False, separators=(",", ":"), default=str)
+    # What a subject sends may have lone surrogates, which UTF-8 has no bytes for; then all of the line is escaped.
+    return line if _is_encodable(line) else json.dumps({**head, **event.data}, separators=(",", ":"), default=str)
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_history(path: Path) -> History:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-
 from typing import Any
 
 from harness.history import Event, HistoryWriter
@@ -64,6 +63,10 @@ class Observer:
         """How far each partition has been read."""
         return self._tap.positions()
 
+    def catch_up_with_kafka(self, deadline_seconds: float) -> bool:
+        """Wait until every message that has been published so far is in the history."""
+        return self._tap.catch_up(deadline_seconds)
+
     def catch_up(self, scope: Scope, deadline_seconds: float) -> str | None:
         """Wait until everything that has happened so far is in the history; None, or what could not be seen."""
         if not self._tap.catch_up(deadline_seconds):
@@ -74,8 +77,10 @@ class Observer:
             return "the database does not answer"
         return None
 
-    def whats_wrong(self) -> str | None:
-        """Which eye is blind for good, and why; None when all see."""
+    def whats_wrong(self, scope: Scope | None = None) -> str | None:
+        """Which eye is blind for good, and why, or what was not seen for the scope; None when all was seen."""
+        if scope is not None and scope.broken is not None:
+            return scope.broken
         for name, eye in (("Kafka", self._tap), ("rows", self._rows), ("committed offsets", self._offsets)):
             if not eye.is_alive():
                 return f"the observer of {name} has broken: {eye.broken!r}"

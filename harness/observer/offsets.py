@@ -68,7 +68,7 @@ class OffsetWatch:
             self._admin = KafkaAdminClient(
                 bootstrap_servers=self._brokers, request_timeout_ms=_REQUEST_MS, bootstrap_timeout_ms=_REQUEST_MS
             )
-        for group, offsets in self._admin.list_group_offsets({group: None for group in self._groups}).items():
+        for group, offsets in self._admin.list_group_offsets(dict.fromkeys(self._groups)).items():
             for part, committed in offsets.items():
                 place = (group, part.topic, part.partition)
                 if part.topic in self._short and self._known.get(place) != committed.offset:

@@ -100,7 +100,7 @@ class RowWatch:
         with self._scopes.lock:
             run_ids = list(scope.runs)
         for first in range(0, len(run_ids), _MOST_AT_ONCE):
-            if not self._look_at({run_id: scope for run_id in run_ids[first : first + _MOST_AT_ONCE]}):
+            if not self._look_at(dict.fromkeys(run_ids[first:first + _MOST_AT_ONCE], scope)):
                 return False
         return True
 
@@ -108,11 +108,14 @@ class RowWatch:
         while not self._stop.is_set():
             try:
                 work()
+            except Exception as error:
+                # Whoever is under way has not seen everything; those that come later begin anew.
+                log.exception("rows could not be read")
+                self._scopes.break_off(f"the rows could not be read: {error!r:.300}")
+                self._stop.wait(_SLOWEST_SECONDS)
             except BaseException as error:
-                # Whoever asks for a verdict is told that no rows were seen from here on.
-                log.exception("the watch on rows is broken")
                 self.broken = error
-                return
+                raise
 
     def _poll(self) -> None:
         while not self._stop.is_set():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -31,7 +30,8 @@ class Scope:
     """Nonce → the subject's topic that the message went to."""
 
     raw_values: dict[bytes, None] = field(default_factory=dict)
-    since: float = field(default_factory=time.monotonic)
+    broken: str | None = None
+    """Why not everything was seen for this scope, so that nothing can be said about the subject."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +158,11 @@ class Scopes:
             if isinstance(task_id, str) and task_id in self._run_of_task:
                 return self._run_of_task[task_id]
             return next(iter(scope.runs)) if len(scope.runs) == 1 else None
+
+    def break_off(self, reason: str, scope: Scope | None = None) -> None:
+        """Not everything was seen for a scope, or for all that are under way."""
+        for one in self.open_scopes() if scope is None else [scope]:
+            one.broken = one.broken or reason
 
     def tell_all(self, source: Source, kind: str, **data: Any) -> None:
         """Write an event that is nobody's in particular into every history under way."""

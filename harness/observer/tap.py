@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -15,7 +15,7 @@ from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from harness.history import Event
 from harness.observer.scopes import NONCE_HEADER, Orphan, Scope, Scopes
-from harness.subject import TOPICS, Binding
+from harness.subject import Binding
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,6 @@ _POLL_MS = 100
 _MOST_RECORDS = 2000
 _REQUEST_MS = 5000
 _AGAIN_SECONDS = 0.2
-_LOOK_FOR_TOPICS_SECONDS = 5.0
 
 Seen = Callable[[Scope, Event], None]
 
@@ -38,8 +37,8 @@ class KafkaTap:
         self._binding = binding
         self._scopes = scopes
         self._seen = seen
-        self._short = {topic: (short, None) for topic, short in binding.all_topics().items()}
-        self._dead = {topic + binding.dead_letter_suffix: short for topic, (short, _) in self._short.items()}
+        self._short = binding.all_topics()
+        self._dead = {topic + binding.dead_letter_suffix: short for topic, short in self._short.items()}
         self._topics = [*self._short, *self._dead]
         self._positions: dict[TopicPartition, int] = {}
         self._moved = threading.Condition()
@@ -76,18 +75,27 @@ class KafkaTap:
     def catch_up(self, deadline_seconds: float) -> bool:
         """Wait until everything has been read that is on the topics now; False when that did not come about in time."""
         until = time.monotonic() + deadline_seconds
-        try:
-            with self._admin_lock:
-                ends = self._ends()
-        except KafkaError:
-            with self._admin_lock:
-                self._close_admin()
-            return False
+        ends = self._asked_ends()
+        while ends is None:
+            if self._stop.wait(_AGAIN_SECONDS) or time.monotonic() > until:
+                return False
+            ends = self._asked_ends()
+        reached = ends
         with self._moved:
             return self._moved.wait_for(
-                lambda: all(self._positions.get(part, 0) >= end for part, end in ends.items()),
+                lambda: all(self._positions.get(part, 0) >= end for part, end in reached.items()),
                 max(0.0, until - time.monotonic()),
             )
+
+    def _asked_ends(self) -> dict[TopicPartition, int] | None:
+        """The ends of all partitions; None while Kafka does not answer, and then asked anew on another connection."""
+        with self._admin_lock:
+            try:
+                return self._ends()
+            except KafkaError as error:
+                log.debug("Kafka does not tell the ends of partitions: %r", error)
+                self._close_admin()
+                return None
 
     def _make_topics(self) -> None:
         with self._admin_lock:
@@ -111,7 +119,7 @@ class KafkaTap:
             for topic in described
             for partition in topic.get("partitions", ())
         ]
-        found = admin.list_partition_offsets({part: OffsetSpec.LATEST for part in parts}, timeout_ms=_REQUEST_MS)
+        found = admin.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST), timeout_ms=_REQUEST_MS)
         return {part: info.offset for part, info in found.items()}
 
     def _ask_admin(self) -> Any:
@@ -156,16 +164,24 @@ class KafkaTap:
             while not self._stop.is_set():
                 for part, records in consumer.poll(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS).items():
                     for record in records:
-                        self._take(record)
+                        self._take_or_break_off(record)
                     with self._moved:
                         self._positions[part] = records[-1].offset + 1
                         self._moved.notify_all()
         finally:
             consumer.close()
 
+    def _take_or_break_off(self, record: Any) -> None:
+        try:
+            self._take(record)
+        except Exception as error:
+            log.exception("a message of %s could not be taken in", record.topic)
+            where = f"{record.topic}, partition {record.partition}, offset {record.offset}"
+            self._scopes.break_off(f"the message at {where} could not be taken in: {error!r:.300}")
+
     def _take(self, record: Any) -> None:
         dead_of = self._dead.get(record.topic)
-        short = dead_of or self._short[record.topic][0]
+        short = dead_of or self._short[record.topic]
         value = _object(record.value)
         if value is not None:
             value = self._binding.to_contract(short, value)
@@ -200,13 +216,3 @@ def _object(raw: bytes | None) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
-
-
-def short_topics() -> Sequence[str]:
-    """The short names of the topics that are watched."""
-    return (*TOPICS, "dead_letters")
-
-
-def headers_of(headers: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    """Headers as kafka-python takes them."""
-    return [(name, text.encode()) for name, text in headers.items()]

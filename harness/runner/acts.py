@@ -177,15 +177,13 @@ def _release(arguments: Mapping[str, Any], world: World) -> Any:
 def _answer(arguments: Mapping[str, Any], world: World) -> Any:
     run_id = world.run_id(arguments["run"])
     run = world.view.run(run_id)
-    with world.view.changed:
+
+    def task_asked() -> Mapping[str, Any] | None:
         asked = tasks_of_step(run, arguments["step"])
         nth = arguments.get("nth", len(asked))
-        if not 1 <= nth <= len(asked):
-            raise SetUpBroke(
-                f"step {arguments['step']} of {arguments['run']} has asked {len(asked)} tasks, so that task {nth} cannot be "
-                "answered; wait for it with a `when`"
-            )
-        task = run.tasks[asked[nth - 1]]["value"]
+        return run.tasks[asked[nth - 1]]["value"] if 1 <= nth <= len(asked) else None
+
+    task = world.await_in_view(task_asked, f"a task of step {arguments['step']} of {arguments['run']}")
     value = {
         "run_id": run_id,
         "task_id": arguments.get("task_id", task["task_id"]),
@@ -212,19 +210,18 @@ def _publish(arguments: Mapping[str, Any], world: World) -> Any:
     else:
         raw = arguments["raw"].encode("utf-8", "surrogatepass") if arguments["raw"] is not None else None
     for _ in range(arguments["times"]):
-        world.bench.publisher.publish_raw(
-            world.scope, topic, arguments.get("key"), raw, arguments.get("headers", {})
-        )
+        world.bench.publisher.publish_raw(world.scope, topic, arguments.get("key"), raw, arguments.get("headers", {}))
     return "published"
 
 
 def _duplicate(arguments: Mapping[str, Any], world: World) -> Any:
     topic, times = world.filled(arguments["topic"]), world.filled(arguments["times"])
-    with world.view.changed:
-        fits = message_filter({"where": arguments["where"]} if "where" in arguments else {}, dict(world.values))
-        chosen: list[Event] = [event for event in world.view.messages[topic] if fits(event)]
-    if not chosen:
-        raise SetUpBroke(f"no message on {topic} is there to be sent again; wait for it with a `when`")
+    fits = message_filter({"where": arguments["where"]} if "where" in arguments else {}, dict(world.values))
+
+    def wanted() -> list[Event] | None:
+        return [event for event in world.view.messages[topic] if fits(event)] or None
+
+    chosen = world.await_in_view(wanted, f"a message on {topic} that can be sent again")
     if len(chosen) * times > _MOST_MESSAGES:
         raise SetUpBroke(f"{len(chosen)} messages {times} times are more than {_MOST_MESSAGES}")
     for _ in range(times):
@@ -251,7 +248,11 @@ def _redeliver(arguments: Mapping[str, Any], world: World) -> Any:
 
 
 def _rest(act: Act, world: World) -> Any:
-    asked = {word: world.filled(act.arguments[word]) for word in ("method", "path", "body", "headers") if word in act.arguments}
+    asked = {
+        word: world.filled(act.arguments[word])
+        for word in ("method", "path", "body", "headers")
+        if word in act.arguments
+    }
     if not world.bench.has_api:
         raise NotSupported("the subject has no API, and the scenario speaks to it over REST")
     answer = world.bench.rest.ask(

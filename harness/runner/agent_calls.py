@@ -110,11 +110,17 @@ def _told(result: Mapping[str, Any]) -> str:
 
 def _text(result: Mapping[str, Any]) -> str:
     artifacts = result.get("artifacts")
-    parts = [artifact.get("parts") for artifact in artifacts if isinstance(artifact, dict)] if isinstance(artifacts, list) else []
+    parts = (
+        [artifact.get("parts") for artifact in artifacts if isinstance(artifact, dict)]
+        if isinstance(artifacts, list)
+        else []
+    )
     return "\n".join(text for part in parts if (text := _joined(part)))
 
 
 def _joined(parts: Any) -> str:
     if not isinstance(parts, list):
         return ""
-    return "\n".join(str(part.get("text", "")) for part in parts if isinstance(part, dict) and part.get("kind") == "text")
+    return "\n".join(
+        str(part.get("text", "")) for part in parts if isinstance(part, dict) and part.get("kind") == "text"
+    )

@@ -143,7 +143,9 @@ class Bench:
             if answer.status != 201:
                 raise SetUpBroke(f"POST /agents was answered with {answer.status}, expected 201: {answer.body!s:.300}")
         elif "bridge" in self.roles and not self.tables.insert_agent(record):
-            raise NotSupported("the subject has neither an API nor a table `agents`, so that no agent can be registered")
+            raise NotSupported(
+                "the subject has neither an API nor a table `agents`, so that no agent can be registered"
+            )
 
     def forget_agent(self, name: str) -> None:
         """The played bridge knows an agent no more."""

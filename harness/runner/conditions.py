@@ -238,7 +238,9 @@ def judge_answer(what: str, wanted: Mapping[str, Any], answer: Answer, values: d
         return Judgement(False, f"{what} got no answer: {answer.body}")
     for word, found in (("status", answer.status), ("answer", answer.body)):
         if word in wanted and (difference := matchers.matches(wanted[word], found, values)):
-            return Judgement(False, f"{what} answered {answer.status}: {word}: {difference}; body {_shown(answer.body)}")
+            return Judgement(
+                False, f"{what} answered {answer.status}: {word}: {difference}; body {_shown(answer.body)}"
+            )
     return Judgement(True, f"{what} answered {answer.status}")
 
 
@@ -268,9 +270,7 @@ def _seen(what: str, wanted: Any, found: Any, values: dict[str, Any]) -> Judgeme
     return Judgement(found == wanted, f"{what} {found}")
 
 
-def _in_row(
-    what: str, column: str, matcher: Any, row: Mapping[str, Any] | None, values: dict[str, Any]
-) -> Judgement:
+def _in_row(what: str, column: str, matcher: Any, row: Mapping[str, Any] | None, values: dict[str, Any]) -> Judgement:
     if row is None:
         return Judgement(None, f"{what}: no row is there")
     difference = matchers.matches(matcher, row.get(column, matchers.MISSING), values)

@@ -44,7 +44,7 @@ class Crew:
         self._seed = seed
         self._keep_passed = keep_passed
         self._bench: Bench | None = None
-        self._bench_ending = contextlib.ExitStack()
+        self._endings = contextlib.ExitStack()
         self._new_benches = 0
         self._why_no_bench: str | None = None
         self._making = threading.RLock()
@@ -63,7 +63,7 @@ class Crew:
     def stop(self) -> None:
         """Give up what has not begun, wait for what has, and end the bench."""
         self._pool.shutdown(wait=True, cancel_futures=True)
-        self._bench_ending.close()
+        self._endings.close()
 
     def begin(self, scenarios: Iterable[Scenario]) -> None:
         """Start scenarios that disturb nobody; `outcome` gives what came of each."""
@@ -92,7 +92,9 @@ class Crew:
                 bench.revive()
             except Exception:
                 log.exception("the subject's dead processes could not be started again")
-                self._why_no_bench = self._why_no_bench or "a process of the subject died and could not be started again"
+                self._why_no_bench = (
+                    self._why_no_bench or "a process of the subject died and could not be started again"
+                )
         return outcome
 
     def _run(self, scenario: Scenario) -> Outcome:
@@ -109,11 +111,18 @@ class Crew:
 
     def _ready_bench(self) -> Bench | None:
         with self._making:
+            if self._bench is not None and (wrong := self._bench.observer.whats_wrong()):
+                # Those that are under way on it find out by themselves; the next ones get another.
+                log.error("a new bench is made: %s", wrong)
+                self._bench = None
+                self._new_benches += 1
+                if self._new_benches > _MOST_NEW_BENCHES:
+                    self._why_no_bench = wrong
             if self._bench is None and self._why_no_bench is None:
                 ending = contextlib.ExitStack()
                 try:
                     self._bench = self._make_bench(ending)
-                    self._bench_ending = ending
+                    self._endings.push(ending)
                 except Exception as error:
                     log.exception("the bench could not be made")
                     ending.close()
@@ -132,11 +141,13 @@ class Crew:
                 self._bench = None
                 self._new_benches += 1
                 try:
-                    self._bench_ending.close()
+                    self._endings.close()
                 except Exception:
                     log.exception("the bench did not end in order")
                 if self._new_benches > _MOST_NEW_BENCHES:
-                    self._why_no_bench = f"the subject could not be brought back to order {self._new_benches} times: {error}"
+                    self._why_no_bench = (
+                        f"the subject could not be brought back to order {self._new_benches} times: {error}"
+                    )
 
     def _unknown(self, scenario: Scenario, reason: str) -> Outcome:
         path = history_path(self._history_directory, scenario)

@@ -97,9 +97,7 @@ def _begin(world: World, seed: int, drawn: Mapping[str, Any]) -> None:
     )
 
 
-def _carry_out(
-    scenario: Scenario, bench: Bench, writer: HistoryWriter, seed: int, drawn: Mapping[str, Any]
-) -> None:
+def _carry_out(scenario: Scenario, bench: Bench, writer: HistoryWriter, seed: int, drawn: Mapping[str, Any]) -> None:
     world = World(scenario, bench, writer, drawn)
     _begin(world, seed, drawn)
     watchdog = Watchdog(world, scenario.expectations)
@@ -162,6 +160,8 @@ def _settle(world: World, watchdog: Watchdog) -> None:
     _read_over_rest(world)
     if blind := world.bench.observer.catch_up(world.scope, _CATCH_UP_SECONDS):
         raise SetUpBroke(f"not everything could be seen: {blind}")
+    if wrong := world.bench.observer.whats_wrong(world.scope):
+        raise SetUpBroke(wrong)
     watchdog.check()
 
 

@@ -61,7 +61,10 @@ class PlayedBridge:
     def saw(self, scope: Scope, event: Event) -> None:
         """Take a message of the topic of tasks."""
         value = event["value"]
-        if isinstance(value, dict) and {"run_id", "task_id", "agent_name", "input_data", "correlation_id"} <= value.keys():
+        if (
+            isinstance(value, dict)
+            and {"run_id", "task_id", "agent_name", "input_data", "correlation_id"} <= value.keys()
+        ):
             self._loop.call_soon_threadsafe(self._begin, scope, value)
 
     async def _open(self) -> None:

@@ -245,7 +245,9 @@ def _set_back(admin: Any, group: str, offsets: dict[Any, int]) -> None:
 
     try:
         Retrying(
-            retry=retry_if_result(lambda done: not done), stop=stop_after_delay(_GROUP_EMPTY_SECONDS), wait=wait_fixed(0.2)
+            retry=retry_if_result(lambda done: not done),
+            stop=stop_after_delay(_GROUP_EMPTY_SECONDS),
+            wait=wait_fixed(0.2),
         )(attempt)
     except RetryError as error:
         raise SetUpBroke(

@@ -7,6 +7,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,20 @@ from harness.verdict import Outcome
 
 _SHRINK_SECONDS = 60.0
 _SHRINK_EXECUTIONS = 40
+_MOST_SHOWN = 500
 _PARTS = frozenset({"broker", "database"})
 
 
-def run(
-    scenario: Scenario, bench: Bench, *, history_directory: Path, seed: int, keep_passed: bool = False
-) -> Outcome:
+def run(scenario: Scenario, bench: Bench, *, history_directory: Path, seed: int, keep_passed: bool = False) -> Outcome:
     """Carry out a scenario: once, or once for each example of its draws, until one fails; then the smallest that fails.
 
     Histories of what did not pass stay in `history_directory`; those of what passed only when asked for. The verdict says
     whatever happened; nothing is raised for what a subject, a stack or a checker does.
     """
     begun = time.monotonic()
-    lacking = whats_lacking(scenario, bench.subject, bench.roles, has_stack_faults=not isinstance(bench.stack, ExternalStack))
+    lacking = whats_lacking(
+        scenario, bench.subject, bench.roles, has_stack_faults=not isinstance(bench.stack, ExternalStack)
+    )
     if lacking is not None:
         executed = Executed("not supported", lacking, (), history_path(history_directory, scenario))
     elif scenario.draws:
@@ -99,6 +101,10 @@ def history_path(directory: Path, scenario: Scenario, example: int | None = None
 class _Failed(Exception):
     """An example failed: what Hypothesis makes smaller."""
 
+    def __init__(self, drawn: str) -> None:
+        super().__init__(drawn)
+        self.drawn = f"drawn: {drawn}" if len(drawn) <= _MOST_SHOWN else f"drawn: {drawn[:_MOST_SHOWN]}…"
+
 
 class _Examples:
     """Executions by what was drawn. After a first failure their number and time are bounded: what is drawn beyond that
@@ -129,7 +135,7 @@ class _Examples:
         if executed.verdict == "failed":
             self._failed_at = self._failed_at or time.monotonic()
             self.last_failed = executed
-            raise _Failed(f"{executed.reason} (drawn: {key:.500})")
+            raise _Failed(key)
         if executed.verdict != "passed":
             self.stopped = executed
         self.last = executed
@@ -176,7 +182,8 @@ def _run_examples(scenario: Scenario, bench: Bench, directory: Path, seed: int) 
     except _Failed as failed:
         assert examples.last_failed is not None
         kept = examples.forget_all_but(examples.last_failed)
-        return Executed("failed", str(failed), kept.findings, kept.history)
+        findings = tuple(replace(one, explanation=f"{one.explanation} ({failed.drawn})") for one in kept.findings)
+        return Executed("failed", f"{kept.reason} ({failed.drawn})", findings, kept.history)
     except hypothesis.errors.HypothesisException as error:
         path = history_path(directory, scenario)
         last = examples.last_failed or examples.last

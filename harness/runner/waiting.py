@@ -58,7 +58,7 @@ class Watchdog:
             try:
                 values = dict(self._world.values)
                 judgement = judge(expectation.what, self._world.view, values, self.probes)
-            except Exception as error:  # noqa: BLE001 - whatever it is, the verdict must be unknown
+            except Exception as error:
                 self.crash = error
                 return
             if judgement.holds is not None and judgement.holds != (expectation.mode == "always"):
@@ -164,13 +164,11 @@ class Waiting:
                 probes.ready[role] = self._world.bench.processes.lacking(role)
 
     def _check_observer(self) -> None:
-        if wrong := self._world.bench.observer.whats_wrong():
+        if wrong := self._world.bench.observer.whats_wrong(self._world.scope):
             raise SetUpBroke(wrong)
 
 
-def finding(
-    world: World, expectation: Expectation, anomaly: str, found: str, events: tuple[int, ...]
-) -> Finding:
+def finding(world: World, expectation: Expectation, anomaly: str, found: str, events: tuple[int, ...]) -> Finding:
     """The finding for an expectation that did not hold."""
     return Finding(
         "expectation",

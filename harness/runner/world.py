@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.history import HistoryWriter
 from harness.observer import Scope
@@ -23,6 +24,8 @@ _FAST_RETRIES = {"max_retries": 3, "initial_delay_ms": 20, "max_delay_ms": 100, 
 """What an agent's record says where the scenario does not: quick, so that a scenario is not spent waiting."""
 
 _TIMEOUT_MS = 60_000
+_CATCH_UP_SECONDS = 10.0
+_T = TypeVar("_T")
 _VERSION = "1"
 
 
@@ -98,6 +101,21 @@ class World:
         self.bench.observer.scopes.add_run(
             self.scope, run_id, alias, workflow=workflow, plan=plan, input=input_data, via=via
         )
+
+    def await_in_view(self, find: Callable[[], _T | None], what: str) -> _T:
+        """The first thing that is found in the view, up to the scenario's deadline.
+
+        Raises:
+            Broken: it did not come; `what` names it.
+        """
+        self.bench.observer.catch_up_with_kafka(_CATCH_UP_SECONDS)
+        deadline = time.monotonic() + self.scenario.deadline_seconds
+        with self.view.changed:
+            while (found := find()) is None:
+                if not self.view.changed.wait(min(1.0, deadline - time.monotonic())) and time.monotonic() > deadline:
+                    explanation = f"{what} did not come within {self.scenario.deadline_seconds:g} s"
+                    raise Broken([Finding("timeline", self.scenario.clauses[0], "condition never met", explanation)])
+            return found
 
     def all_acts(self) -> Iterator[Act]:
         """Every act of the scenario."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import contract
-from harness.document import Mistake, Place, did_you_mean, mistakes_by
+from harness.document import Place, breaches, did_you_mean
 from harness.scenario import templates
 
 Told = tuple[Place, str, bool]
@@ -25,7 +24,7 @@ def definition_mistakes(data: Mapping[str, Any]) -> Iterator[Told]:
             continue
         by_schema = list(_schema_mistakes(definition, place))
         yield from by_schema
-        if not by_schema:
+        if not by_schema and isinstance(definition["steps"], dict):
             yield from _id_mistakes(definition, place)
             yield from _agent_mistakes(definition, place, data.get("agents", {}))
 
@@ -35,26 +34,10 @@ def _schema_mistakes(definition: Mapping[str, Any], above: Place) -> Iterator[To
     plain = {key: value for key, value in definition.items() if key != "invalid"}
     if "name" not in plain:
         plain["name"] = "a name"
-    told: list[Told] = []
-
-    def note(place: Sequence[str | int], message: str, *, at_key: bool = False) -> Mistake:
-        if not _is_template_at(plain, tuple(place)):
+    for place, message, at_key in breaches(plain, contract.schema("workflow")):
+        if templates.open_name_at(plain, place) is None:
             hint = " (if that is on purpose, write 'invalid: true' beside 'steps')"
-            told.append(((*above, *place), f"{message}{hint}", at_key))
-        return Mistake(Path(), 0, 0, "")
-
-    mistakes_by(plain, contract.schema("workflow"), note)
-    yield from told
-
-
-def _is_template_at(data: Any, place: Place) -> bool:
-    value = data
-    for part in place:
-        try:
-            value = value[part]
-        except (KeyError, IndexError, TypeError):
-            return False
-    return templates.whole_name(value) is not None
+            yield (*above, *place), f"{message}{hint}", at_key
 
 
 def _id_mistakes(definition: Mapping[str, Any], place: Place) -> Iterator[Told]:
@@ -77,19 +60,22 @@ def _id_mistakes(definition: Mapping[str, Any], place: Place) -> Iterator[Told]:
 
 def _named_steps(step: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     """(place, id) of every step that a step names."""
-    kind = step.get("type") or "agent"
     yield ("next_step",), step.get("next_step")
+    kind = step.get("type") or "agent"
+    listed: list[tuple[Place, Any]] = []
     if kind == "parallel":
-        yield from ((("parallel_steps", index), name) for index, name in enumerate(step["parallel_steps"]))
+        listed.append((("parallel_steps",), step["parallel_steps"]))
     elif kind == "conditional":
         yield from (((key,), step.get(key)) for key in ("if_true_step", "if_false_step"))
-    elif kind == "loop":
-        body = step["loop_config"]["loop_body"]
-        yield from ((("loop_config", "loop_body", index), name) for index, name in enumerate(body))
-    elif kind == "fork_join":
-        for branch, content in step["fork_join_config"]["branches"].items():
-            for index, name in enumerate(content["steps"]):
-                yield ("fork_join_config", "branches", branch, "steps", index), name
+    elif kind == "loop" and isinstance(step["loop_config"], dict):
+        listed.append((("loop_config", "loop_body"), step["loop_config"]["loop_body"]))
+    elif kind == "fork_join" and isinstance(step["fork_join_config"], dict):
+        branches = step["fork_join_config"]["branches"]
+        place: Place = ("fork_join_config", "branches")
+        listed += [((*place, name, "steps"), branch["steps"]) for name, branch in branches.items()]
+    for place, names in listed:
+        # A list that a draw will fill in is a text until then.
+        yield from (((*place, index), name) for index, name in enumerate(names if isinstance(names, list) else ()))
 
 
 def _agent_mistakes(definition: Mapping[str, Any], place: Place, agents: Mapping[str, Any]) -> Iterator[Told]:

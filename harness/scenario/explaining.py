@@ -198,9 +198,9 @@ def condition(what: Mapping[str, Any]) -> str:
         return f"it is not so that {condition(what['not'])}"
     if "ready" in what:
         return f"{what['ready']} is ready"
-    about = next(told for key, told in _ABOUT.items() if key in what)(what)
-    asked = [_asked(key, value) for key, value in what.items() if key in _ASKED]
-    return f"{about} {' and '.join(asked) if asked else 'are there'}"
+    subject = next(key for key in _ABOUT if key in what)
+    asked = [_asked(key, value) for key, value in what.items() if key in _ASKED and key != subject]
+    return f"{_ABOUT[subject](what)} {' and '.join(asked) if asked else 'are there'}"
 
 
 def _asked(key: str, value: Any) -> str:
@@ -208,6 +208,8 @@ def _asked(key: str, value: Any) -> str:
         told = _count(value)
     elif key in _MATCHED:
         told = matcher(value)
+    elif key == "row":
+        told = _fields(value)
     else:
         told = str(value) if isinstance(value, str) else _shown(value)
     return f"{_ASKED[key]} {told}"
@@ -232,7 +234,7 @@ _ABOUT: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
 _ASKED: Final = {
     "is": "is",
     "rest": "is told over REST as",
-    "row": "has in its row",
+    "row": "has a row with",
     "error": "has an error that",
     "steps": "begins the steps",
     "times": "was asked for",

@@ -115,7 +115,7 @@ def _fill(parts: Parts, variant: str, given: Mapping[str, Any]) -> tuple[Parts, 
         except ValueError as error:
             mistakes.append(parts.mistake((name,), str(error)))
     filled = parts.with_data(data)
-    if values and not mistakes:
+    if not mistakes:
         mistakes = filled.mistakes_by(schema())
     return filled, mistakes
 

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, cast
 
-from harness.document import Document, Mistake, MistakesFound, did_you_mean, mistakes_by, read_document
+from harness.document import Document, Mistake, MistakesFound, Place, breaches, did_you_mean, read_document
+from harness.scenario import templates
 
 SCENARIOS_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "scenarios"
 """Where a checkout keeps its suite and the schema of its files."""
@@ -55,8 +56,18 @@ class Parts:
         return Parts(self.own, data, self.written, self._origins)
 
     def mistakes_by(self, schema: Mapping[str, Any]) -> list[Mistake]:
-        """Every way in which the joined data break the schema."""
-        return mistakes_by(self.data, schema, self.mistake)
+        """Every way in which the joined data break the schema, when all that has a value is filled in."""
+        return [
+            self.mistake(place, self._of_template(place, message), at_key=at_key)
+            for place, message, at_key in breaches(self.data, schema)
+        ]
+
+    def _of_template(self, place: Place, message: str) -> str:
+        """A template that is still there has a name without a value, or one whose value is not known before the run."""
+        name = templates.open_name_at(self.data, place)
+        if name is None:
+            return message
+        return f"{message}; only a parameter can stand here{did_you_mean(name, self.data.get('parameters', ()))}"
 
 
 def read_parts(path: Path) -> Parts:
@@ -66,7 +77,7 @@ def read_parts(path: Path) -> Parts:
         MistakesFound: a file cannot be read, breaks its schema, or includes itself.
     """
     own = read_document(path)
-    mistakes = own.mistakes_by(schema())
+    mistakes = _mistakes_by(own, schema())
     data = dict(own.data) if isinstance(own.data, dict) else {}
     parts = Parts(own, data, data)
     seen: set[Path] = set()
@@ -77,6 +88,15 @@ def read_parts(path: Path) -> Parts:
     if mistakes:
         raise MistakesFound(set(mistakes))
     return parts
+
+
+def _mistakes_by(document: Document, schema: Mapping[str, Any]) -> list[Mistake]:
+    """Every way in which a document breaks the schema. What a template stands for is judged when it is filled in."""
+    return [
+        document.mistake(place, message, at_key=at_key)
+        for place, message, at_key in breaches(document.data, schema)
+        if at_key or templates.open_name_at(document.data, place) is None
+    ]
 
 
 def _include(parts: Parts, document: Document, above: tuple[Path, ...], seen: set[Path]) -> list[Mistake]:
@@ -107,7 +127,7 @@ def _take_in(parts: Parts, path: Path, above: tuple[Path, ...], seen: set[Path])
         document = read_document(path)
     except MistakesFound as found:
         return found.mistakes
-    mistakes = document.mistakes_by(common_schema())
+    mistakes = _mistakes_by(document, common_schema())
     if mistakes:
         return mistakes
     for section in _SHARED:

@@ -79,6 +79,17 @@ def names(value: Any) -> Iterator[tuple[tuple[str | int, ...], str]]:
             waiting += [((*place, index), item) for index, item in enumerate(part)]
 
 
+def open_name_at(data: Any, place: tuple[str | int, ...]) -> str | None:
+    """The name, when what stands at a place is nothing but one template; None, also when nothing stands there."""
+    value = data
+    for part in place:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return whole_name(value)
+
+
 def whole_name(value: Any) -> str | None:
     """The name, when the value is a text that is nothing but one template."""
     if not isinstance(value, str):

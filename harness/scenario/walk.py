@@ -128,7 +128,7 @@ class Walk:
     def _of_run(self, run: Run, about: Mapping[str, Any], place: Place) -> None:
         if "step" in about:
             self._step(run, about["step"], (*place, "step"))
-        for index, step in enumerate(about.get("steps", ())):
+        for index, step in enumerate(_listed(about, "steps")):
             self._step(run, step, (*place, "steps", index))
         branches = self._names.branches_of(run)
         branch = about.get("branch")
@@ -205,7 +205,13 @@ def _matchers_in(about: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
             yield (key,), about[key]
     for key in ("row", "where", "headers") if "topic" in about else ("row",):
         yield from (((key, name), matcher) for name, matcher in about.get(key, {}).items())
-    yield from ((("inputs", index), matcher) for index, matcher in enumerate(about.get("inputs", ())))
+    yield from ((("inputs", index), matcher) for index, matcher in enumerate(_listed(about, "inputs")))
+
+
+def _listed(about: Mapping[str, Any], key: str) -> list[Any]:
+    """A list, or nothing as long as a template stands for it."""
+    listed = about.get(key)
+    return listed if isinstance(listed, list) else []
 
 
 def _is_open(name: Any) -> bool:

@@ -102,7 +102,9 @@ def _supersede(progress: Progress, resume_from_step: str | None) -> None:
     superseded: list[StepRecord] = []
     # Parents come before their children, so that a child finds its parent judged.
     for record in sorted(progress.steps.values(), key=lambda record: record.path.count("/")):
-        if _top_level_position(progress, record) >= first_again:
+        # Asked of the definition: after a second retry the record of a parent may be gone that has yet to begin again.
+        top_level = (record.step_id, *definition.ancestors(record.step_id))[-1]
+        if definition.chain_position[top_level] >= first_again:
             superseded.append(record)
         elif record.status == "COMPLETED" or record.parent in within_completed:
             within_completed.add(record.path)
@@ -111,12 +113,6 @@ def _supersede(progress: Progress, resume_from_step: str | None) -> None:
     for record in superseded:
         del progress.steps[record.path]
         progress.decisions.append(StepSuperseded(record.path, record.generation))
-
-
-def _top_level_position(progress: Progress, record: StepRecord) -> int:
-    while record.parent is not None:
-        record = progress.steps[record.parent]
-    return progress.definition.chain_position[record.step_id]
 
 
 def _plan_rejected(progress: Progress, event: PlanRejected) -> Decision | None:

@@ -123,3 +123,28 @@ def test_a_step_that_cannot_be_resumed_from_ends_the_run_with_the_reason(name: s
     assert f"cannot be resumed from step '{name}'" in (state.error_message or "")
     assert published(decisions) == []
     assert retried(state)[0].steps["p/a"].status == "COMPLETED"
+
+
+@pytest.mark.parametrize("resume_from_step", [None, "l"])
+def test_a_second_retry_finds_what_the_first_one_did_not_come_to(resume_from_step: str | None) -> None:
+    """Iteration 1 waits through the first retry, its parallel superseded, with a step in it COMPLETED and one CANCELLED."""
+    state = started(loop("p", on_error="continue"), PAIR, agent("a"), agent("b"), input_data={"items": [0, 1]})
+    state, _ = answered(state, "l[0]/p/a", error="boom")
+    state, _ = answered(state, "l[0]/p/b")
+    state, _ = answered(state, "l[1]/p/a", output={"n": 1})
+    waiting = state.steps["l[1]/p/b"].task_id
+    state, _ = decide(state, CancellationRequested(START), START)
+    state, decisions = retried(state)
+    assert published(decisions) == ["l[0]/p/a"]
+    state, _ = decide(state, CancellationRequested(START + SECOND), START + SECOND)
+    state, decisions = retried(state, resume_from_step, at=START + 2 * SECOND)
+    assert published(decisions) == (["l[0]/p/a"] if resume_from_step is None else ["l[0]/p/a", "l[0]/p/b"])
+    for path in published(decisions):
+        state, decisions = answered(state, path)
+    if resume_from_step is None:
+        assert published(decisions) == ["l[1]/p/b"]
+        assert state.steps["l[1]/p/b"].task_id == waiting
+        assert state.steps["l[1]/p/a"].output_data == {"n": 1}
+    else:
+        assert published(decisions) == ["l[1]/p/a", "l[1]/p/b"]
+        assert state.steps["l[1]/p/b"].task_id != waiting

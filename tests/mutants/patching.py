@@ -99,6 +99,8 @@ class Wrap:
         if not inspect.isfunction(found):
             raise PatchError(f"{self.target}: expected a function, found {type(found).__name__}")
         made = self.make(found)
+        if made is found:
+            raise PatchError(f"{self.target} would be replaced by itself")
         if not _takes(made, found):
             raise PatchError(
                 f"{self.target}: its parameters are {inspect.signature(found)}, and its replacement takes "
@@ -167,8 +169,6 @@ def _takes(made: Callable[..., Any], found: Callable[..., Any]) -> bool:
 
 def _replace(owner: Any, name: str, old: Any, new: Any) -> list[Change]:
     """Set the attribute, and whatever else in the system is the same object by an import."""
-    if new is old:
-        raise PatchError(f"{name} was replaced by itself")
     changes = [Change(owner, name, old, new)]
     if isinstance(owner, types.ModuleType):
         others = [module for key, module in sys.modules.items() if key.startswith("system.") and module is not owner]

@@ -7,6 +7,7 @@ than 95 % of the clauses that it claims, no variant raised an alarm, and the ref
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import sys
 from collections.abc import Callable, Sequence
@@ -18,11 +19,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from harness.scenario import MistakesFound
 from tests.mutants import table
 from tests.mutants.catalogue import IMPOSTORS, MUTANTS, VARIANTS
 from tests.mutants.choice import unbound
 from tests.mutants.tally import Exposure, Fate, Tally, suspects_among
-from tests.mutants.trial import ROOT, Limits, all_scenarios, control, expose, try_mutant
+from tests.mutants.trial import ROOT, Limits, all_scenarios, control, end_with, expose, try_mutant
 
 PAGE = ROOT / "docs" / "mutants.md"
 KINDS = ("mutants", "impostors", "variants")
@@ -59,7 +61,10 @@ def main(
         _list(console)
         return
     names = chosen(only, sample, kinds or KINDS, seed)
-    scenarios = all_scenarios(folder)
+    try:
+        scenarios = all_scenarios(folder)
+    except MistakesFound as error:
+        raise click.ClickException(f"the suite has mistakes, so that nothing was judged:\n{error}") from None
     if not scenarios or not names:
         raise click.ClickException("there is no scenario, or nothing to judge: this is an error, and no success")
     for mutant in unbound([one for one in MUTANTS if one.name in names], scenarios):
@@ -95,7 +100,13 @@ def judge(names: Sequence[str], limits: Limits, workers: int, console: Console) 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with (
         # Spawned, since a copy of a process with threads of its own may stand still.
-        ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), max_tasks_per_child=20) as pool,
+        ProcessPoolExecutor(
+            workers,
+            multiprocessing.get_context("spawn"),
+            initializer=end_with,
+            initargs=(os.getpid(),),
+            max_tasks_per_child=20,
+        ) as pool,
         Progress(*columns, console=console, disable=not console.is_terminal) as progress,
     ):
         bar = progress.add_task("judging", total=len(names))

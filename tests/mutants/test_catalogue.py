@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.mutants.subjects import ROOT
 
 CLAUSES = {clause.id: clause for clause in contract.clauses()}
 ROLE_OF = {"api": "api", "consumer": "executor", "bridge": "bridge"}
-ALL = (*MUTANTS, *VARIANTS)
+ALL: tuple[Mutant | Variant, ...] = (*MUTANTS, *VARIANTS)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -99,7 +100,8 @@ def test_two_edits_of_one_function_both_take() -> None:
 
 
 def test_an_edit_reaches_modules_that_imported_the_function_by_name() -> None:
-    from system.engine import conditions, values
+    conditions: Any = importlib.import_module("system.engine.conditions")
+    values: Any = importlib.import_module("system.engine.values")
 
     with applied((Edit("system.engine.values:is_number", "return ", "return not "),)):
         assert conditions.is_number is values.is_number

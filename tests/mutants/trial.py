@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from harness.scenario import Scenario, discover, load
@@ -22,6 +25,8 @@ from tests.mutants.tally import Exposure, Fate, Judged
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = "reference"
+
+_PARENT_SECONDS = 1.0
 
 Judge = Callable[[Scenario], Outcome]
 
@@ -40,13 +45,25 @@ class Limits:
     scenarios: Path = ROOT / "scenarios"
 
 
-def all_scenarios(folder: Path) -> list[Scenario]:
+@cache
+def all_scenarios(folder: Path) -> tuple[Scenario, ...]:
     """Every scenario below a folder.
 
     Raises:
         MistakesFound: a file has mistakes.
     """
-    return [scenario for path in discover([folder]) for scenario in load(path)]
+    return tuple(scenario for path in discover([folder]) for scenario in load(path))
+
+
+def end_with(parent_pid: int) -> None:
+    """Have this process end when its parent has, however that ended; the stack's warden then ends what runs on it."""
+
+    def watch() -> None:
+        while os.getppid() == parent_pid:
+            time.sleep(_PARENT_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def try_mutant(name: str, limits: Limits) -> Fate:
@@ -95,7 +112,7 @@ def expose(name: str, limits: Limits) -> Exposure:
     about = IMPOSTORS[name] if is_impostor else next(one.about for one in VARIANTS if one.name == name)
     judged: list[Judged] = []
     trouble: str | None = None
-    scenarios = all_scenarios(limits.scenarios)
+    scenarios: Sequence[Scenario] = all_scenarios(limits.scenarios)
     if is_impostor:
         scenarios = [_hurried(scenario, limits.impostor_deadline_seconds) for scenario in scenarios]
     try:

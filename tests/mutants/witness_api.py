@@ -36,7 +36,7 @@ class _Connection:
         self.rowcount = 1
 
     def execute(self, statement: Any, given: Any = None) -> _Connection:
-        compiled = statement.compile(dialect=postgresql.dialect())
+        compiled = statement.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
         values = {name: value for name, value in compiled.params.items() if not callable(value)}
         self.told.append(f"{' '.join(str(compiled).split())} {values} {given}")
         return self
@@ -86,7 +86,7 @@ def _transitions() -> list[str]:
         row = {"status": status, "input_data": "{}", "plan_digest": "d", "accepted_at": None, "workflow_definition_id": _ID,
                "id": _ID, "name": "w", "version": 3, "workflow_data": _DATA}  # fmt: skip
         written: list[Any] = []
-        outbox = SimpleNamespace(write=lambda _, found, written=written: written.append(found[0].value) or 1)  # type: ignore[func-returns-value]
+        outbox = SimpleNamespace(write=lambda _, found, written=written: written.append(found[0].value) or 1)
         settings = SimpleNamespace(
             kafka_execution_topic="t", kafka_cancellation_topic="c", kafka_max_message_bytes=10**6
         )
@@ -96,7 +96,7 @@ def _transitions() -> list[str]:
             connection.scalar_one_or_none = lambda: _DATA
             told.append(_told(lambda w=work, c=connection, s=step: w._retry(c, "run-1", s, None, _NOW, [])))  # type: ignore[misc]
             told += [str(written), *connection.told]
-        told.append(_told(lambda w=work, row=row: w._not_cancelled(_Connection(row), "run-1")))  # type: ignore[arg-type,misc]
+        told.append(_told(lambda w=work, row=row: w._not_cancelled(_Connection(row), "run-1")))  # type: ignore[misc]
     return told
 
 

@@ -35,11 +35,8 @@ def _answers() -> list[str]:
         {"artifacts": artifacts, "more": 1}, {"more": 1}, {"status": {"state": "failed"}}, {"status": {"state": "rejected"}}, [1],
     ]  # fmt: skip
     bodies = [json.dumps({"jsonrpc": "2.0", "id": "task-1", "result": result}) for result in results]
-    bodies += [
-        json.dumps({"jsonrpc": "2.0", "id": id_, **body})
-        for id_ in ("task-1", "other")
-        for body in ({"error": {"code": 1, "message": "no"}}, {"result": {}})
-    ]
+    kinds: list[dict[str, Any]] = [{"error": {"code": 1, "message": "no"}}, {"result": {}}]
+    bodies += [json.dumps({"jsonrpc": "2.0", "id": id_, **kind}) for id_ in ("task-1", "other") for kind in kinds]
     bodies += ["no JSON", "{}"]
     return [repr(rpc.interpret("worker", "task-1", body.encode())) for body in bodies]
 
@@ -59,7 +56,8 @@ def _messages() -> list[str]:
 
 class _Response:
     def __init__(self, status: int) -> None:
-        self.status, self.headers = status, {}
+        self.status = status
+        self.headers: dict[str, str] = {}
         self.body = json.dumps({"jsonrpc": "2.0", "id": "task-1", "result": {}}).encode()
         self.content_length = len(self.body)
 
@@ -116,8 +114,8 @@ async def _lanes() -> list[str]:
         return "not registered" if name == "unknown" else agent.agent_from({**_RECORD, "name": name})
 
     work = lanes.Lanes(
-        lookup=SimpleNamespace(fresh=fresh),  # type: ignore[arg-type]
-        caller=SimpleNamespace(call=call),  # type: ignore[arg-type]
+        lookup=SimpleNamespace(fresh=fresh),
+        caller=SimpleNamespace(call=call),
         agent_concurrency=1,
         on_ended=lambda job, outcome: told.append(f"{job.task.agent_name}: {outcome}"),
         on_dropped=lambda job: told.append(f"{job.task.agent_name}: dropped"),
@@ -149,10 +147,10 @@ async def _offsets() -> list[str]:
         return await never
 
     dispatcher = dispatch.Dispatcher(
-        publisher=publisher,  # type: ignore[arg-type]
-        lookup=SimpleNamespace(fresh=lambda _: agent.agent_from(_RECORD)),  # type: ignore[arg-type]
-        caller=SimpleNamespace(call=call),  # type: ignore[arg-type]
-        applied=SimpleNamespace(),  # type: ignore[arg-type]
+        publisher=publisher,
+        lookup=SimpleNamespace(fresh=lambda _: agent.agent_from(_RECORD)),
+        caller=SimpleNamespace(call=call),
+        applied=SimpleNamespace(),
         results_topic="results",
         agent_concurrency=1,
         max_message_bytes=1_000_000,

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Engine, create_engine, text
 
@@ -80,7 +80,7 @@ class _Member:
     """One consumer, turned by hand."""
 
     def __init__(self, database_url: str, rows: Engine, told: list[str]) -> None:
-        self.kafka: Any = _Kafka(rows, told)
+        self.kafka = cast(Any, _Kafka(rows, told))
         self.engine = postgres.connect(database_url, pool_size=4, application_name="witness")
         self.outbox = Outbox(self.engine, self.kafka, takeover_ms=15_000)
         kept = store.ConsumerStore(self.engine, self.outbox, runs_have_deadlines=False)

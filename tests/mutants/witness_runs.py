@@ -79,6 +79,7 @@ def cases() -> dict[str, Case]:
     found["null"] = Case(chain, "a", answers={"a": _says(None), "b": _says({"z": None})}, then=("null",))
     found["chain of another run"] = Case(chain, "a", input_data={"x": 2})
     fails = {"b": _says("broken")}
+    then: tuple[str, ...]
     for then in ((), ("retry",), ("retry:a",), ("late",), ("copy",), ("cancel",)):
         found[f"failed {then}"] = Case(chain, "a", answers=fails, then=then)
     found["failed without words"] = Case(chain, "a", answers={"b": _says("")})

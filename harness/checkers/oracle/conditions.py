@@ -150,7 +150,9 @@ class _Parser:
             return Node("literal", (re.sub(r"\\([\"'\\])", r"\1", text[1:-1]),))
         if kind == "word" and text in _WORDS:
             return Node("literal", (_WORDS[text],))
-        reference = {"braced": braced, "dollar": quick_start}.get(kind, lambda *_: None)(text, self._ids)
+        reference = (
+            {"braced": braced, "dollar": quick_start}[kind](text, self._ids) if kind in ("braced", "dollar") else None
+        )
         if reference is None:
             raise NotParsed(text)
         return Node("reference", (reference,))

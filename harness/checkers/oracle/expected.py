@@ -13,6 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.checkers.oracle import conditions
+from harness.checkers.oracle.composites import (
+    MOST_CANDIDATES,
+    Ended,
+    distinct,
+    fork_join_end,
+    loop_end,
+    parallel_end,
+)
 from harness.checkers.oracle.plan import Plan
 from harness.checkers.oracle.references import NotJudged, Reference, Unresolvable, references_in, resolve
 from harness.checkers.oracle.values import MISSING, canonical
@@ -20,7 +28,6 @@ from harness.checkers.oracle.values import MISSING, canonical
 Context = tuple[tuple[str, int], ...]
 """Where a step runs: (loop, position) of each loop around it, outermost first."""
 
-_MOST_CANDIDATES = 64
 _MOST_CONTEXTS = 3000
 _ATTEMPTS_AT_WORK = 200_000
 
@@ -31,14 +38,6 @@ class Recorded:
 
     step: str
     input_key: str
-    status: str
-    output: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """One way in which a step may have ended."""
-
     status: str
     output: Any
 
@@ -76,11 +75,14 @@ class Oracle:
         self._composites = composites
         self._was_retried = was_retried
         self._of_step: dict[str, list[Recorded]] = {}
+        self._of_input: dict[tuple[str, str], list[Recorded]] = {}
         for entry in recorded:
             self._of_step.setdefault(entry.step, []).append(entry)
+            self._of_input.setdefault((entry.step, entry.input_key), []).append(entry)
         self._inputs: dict[tuple[str, Context], Inputs | None] = {}
         self._endings: dict[tuple[str, Context], list[Ended] | None] = {}
         self._items: dict[tuple[str, Context], list[Any] | None] = {}
+        self._places: dict[str, dict[str, list[Context]] | None] = {}
         self._work = 0
         # An id such as "loop.item" makes a reference readable in two ways.
         self._is_ambiguous = any(step.startswith(("loop.", "workflow.input", "workflow_input")) for step in plan.steps)
@@ -91,8 +93,23 @@ class Oracle:
         if key not in self._inputs:
             self._inputs[key] = None
             mapping = self.plan.steps[step].get("input_mapping") or {}
-            self._inputs[key] = self._resolved(mapping, step, context)
+            self._inputs[key] = self._resolved(mapping, context)
         return self._inputs[key]
+
+    def places_by_input(self, step: str) -> Mapping[str, list[Context]] | None:
+        """Canonical input → the places in which the step may have it; None when a place or an input is not known."""
+        if step not in self._places:
+            self._places[step] = None
+            places = self.contexts(step)
+            found: dict[str, list[Context]] = {}
+            for place in places or ():
+                inputs = self.inputs(step, place)
+                if inputs is None:
+                    return None
+                for key in inputs.keys:
+                    found.setdefault(key, []).append(place)
+            self._places[step] = None if places is None else found
+        return self._places[step]
 
     def contexts(self, step: str) -> list[Context] | None:
         """Every place in which the step may run; None when a collection is not known."""
@@ -112,7 +129,7 @@ class Oracle:
         key = (loop, context)
         if key not in self._items:
             config = self.plan.steps[loop]["loop_config"]
-            found = self._resolved(config["collection"], loop, context)
+            found = self._resolved(config["collection"], context)
             self._items[key] = None
             if found is not None and not found.values and found.unresolvable:
                 self._items[key] = []
@@ -127,7 +144,7 @@ class Oracle:
             node = conditions.parse(self.plan.steps[step]["condition"]["expression"], self.plan.steps)
         except conditions.NotParsed:
             return None
-        lookups = self._lookups(conditions.references_of(node), step, context)
+        lookups = self._lookups(conditions.references_of(node), context)
         if lookups is None:
             return None
         return {conditions.evaluate(node, lookup.__getitem__) for lookup in lookups}
@@ -139,7 +156,7 @@ class Oracle:
             self._endings[key] = None
             kind = self.plan.kind(step)
             found = self._of_agent(step, context) if kind == "agent" else self._of_composite(step, context)
-            self._endings[key] = found if found is None or len(found) <= _MOST_CANDIDATES else None
+            self._endings[key] = found if found is None or len(found) <= MOST_CANDIDATES else None
         return self._endings[key]
 
     def outputs(self, step: str, context: Context) -> list[Any] | None:
@@ -163,8 +180,8 @@ class Oracle:
             inputs = self.inputs(step, context)
             if inputs is None:
                 return None
-            entries = [entry for entry in entries if entry.input_key in inputs.keys]
-        return _distinct(Ended(entry.status, entry.output) for entry in entries)
+            entries = [entry for key in inputs.keys for entry in self._of_input.get((step, key), ())]
+        return distinct(Ended(entry.status, entry.output) for entry in entries)
 
     def _of_composite(self, step: str, context: Context) -> list[Ended] | None:
         match self.plan.kind(step):
@@ -181,11 +198,7 @@ class Oracle:
         children = self.plan.steps[step]["parallel_steps"]
         return self._combined(
             [self.endings(child, context) for child in children],
-            lambda ends: (
-                Ended("FAILED", None)
-                if any(end.status != "COMPLETED" for end in ends)
-                else Ended("COMPLETED", {child: end.output for child, end in zip(children, ends, strict=True)})
-            ),
+            lambda ends: parallel_end(children, ends),
         )
 
     def _of_conditional(self, step: str, context: Context) -> list[Ended] | None:
@@ -205,7 +218,7 @@ class Oracle:
                 else Ended("FAILED", None)
                 for end in ends
             ]
-        return _distinct(found)
+        return distinct(found)
 
     def _sequence(self, steps: list[str], context: Context) -> list[tuple[str, Ended]] | None:
         """How a list of steps that run one after another may have ended: the step that ended it, and its end."""
@@ -232,21 +245,7 @@ class Oracle:
             for index in range(min(len(items), _MOST_CONTEXTS))
         ]
 
-        def end(ends: tuple[tuple[str, Ended], ...]) -> Ended:
-            failed = sum(end.status != "COMPLETED" for _, end in ends)
-            if failed and (config.get("on_error") or "stop") == "stop":
-                return Ended("FAILED", None)
-            entries = [
-                {
-                    "step_id": name,
-                    "status": end.status,
-                    "output_data": end.output if end.status == "COMPLETED" else None,
-                }
-                for name, end in ends
-            ]
-            return Ended("COMPLETED", {"iterations": entries, "total_count": len(entries), "failed_count": failed})
-
-        return self._combined(ways, end)
+        return self._combined(ways, lambda ends: loop_end(config, ends))
 
     def _of_fork_join(self, step: str, context: Context) -> list[Ended] | None:
         config = self.plan.steps[step]["fork_join_config"]
@@ -258,15 +257,7 @@ class Oracle:
             has_time_out = branch.get("timeout_seconds") or config.get("branch_timeout_seconds")
             ends = None if ended is None else [end for _, end in ended]
             ways.append([*ends, Ended("FAILED", None)] if ends is not None and has_time_out else ends)
-        needed = required(config)
-
-        def end(ends: tuple[Ended, ...]) -> Ended:
-            done = [end.status == "COMPLETED" for end in ends]
-            if sum(done) < needed:
-                return Ended("FAILED", None)
-            return Ended("COMPLETED", {n: e.output if ok else None for n, e, ok in zip(names, ends, done, strict=True)})
-
-        return self._combined(ways, end)
+        return self._combined(ways, lambda ends: fork_join_end(config, ends))
 
     def _combined(self, ways: list[Any], end: Any) -> list[Ended] | None:
         """One end for each combination of the parts' ends."""
@@ -275,12 +266,12 @@ class Oracle:
         number = 1
         for way in ways:
             number *= len(way)
-        if number > _MOST_CANDIDATES:
+        if number > MOST_CANDIDATES:
             return None
-        return _distinct(end(combination) for combination in itertools.product(*ways))
+        return distinct(end(combination) for combination in itertools.product(*ways))
 
-    def _resolved(self, template: Any, step: str, context: Context) -> Inputs | None:
-        lookups = self._lookups(list(references_in(template, self.plan.steps)), step, context)
+    def _resolved(self, template: Any, context: Context) -> Inputs | None:
+        lookups = self._lookups(list(references_in(template, self.plan.steps)), context)
         if lookups is None:
             return None
         values: dict[str, Any] = {}
@@ -295,7 +286,7 @@ class Oracle:
                 return None
         return Inputs(tuple(values.values()), frozenset(unresolvable))
 
-    def _lookups(self, found: list[Reference], step: str, context: Context) -> list[dict[Reference, Any]] | None:
+    def _lookups(self, found: list[Reference], context: Context) -> list[dict[Reference, Any]] | None:
         """Every assignment of values to the sources of these references."""
         self._work += 1
         if self._is_ambiguous or self._work > _ATTEMPTS_AT_WORK:
@@ -321,7 +312,7 @@ class Oracle:
         number = 1
         for choice in choices:
             number *= len(choice)
-        if number > _MOST_CANDIDATES:
+        if number > MOST_CANDIDATES:
             return None
         return [
             {**fixed, **{found_: values[names.index(found_.name)] for found_ in found if found_.source == "step"}}
@@ -346,26 +337,3 @@ class Oracle:
                 "is_last": index == total - 1,
             }[word],
         )
-
-
-def required(config: Mapping[str, Any]) -> int:
-    """How many branches must complete (FJN-05 to FJN-08)."""
-    number = len(config["branches"])
-    match config.get("join_policy"):
-        case "any":
-            return 1
-        case "majority":
-            return number // 2 + 1
-        case "n_of_m":
-            return int(config["n_required"])
-        case _:
-            return number
-
-
-def _distinct(ends: Iterable[Ended]) -> list[Ended]:
-    found: dict[tuple[str, str], Ended] = {}
-    for end in ends:
-        found.setdefault((end.status, canonical(end.output)), end)
-        if len(found) > _MOST_CANDIDATES:
-            break
-    return list(found.values())

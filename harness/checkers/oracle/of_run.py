@@ -36,18 +36,8 @@ def contexts_of(run: RunView, plan: Plan, step: str, input_data: Any) -> list[Co
     answers = oracle(run, plan)
     if not has_shape(plan.steps[step].get("input_mapping") or {}, input_data, plan):
         return []
-    places = answers.contexts(step)
-    if places is None:
-        return None
-    key = canonical(input_data)
-    found = []
-    for place in places:
-        inputs = answers.inputs(step, place)
-        if inputs is None:
-            return None
-        if key in inputs.keys:
-            found.append(place)
-    return found
+    places = answers.places_by_input(step)
+    return None if places is None else places.get(canonical(input_data), [])
 
 
 def has_shape(template: Any, value: Any, plan: Plan) -> bool:

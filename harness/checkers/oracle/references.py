@@ -137,12 +137,11 @@ def path_of(text: str) -> tuple[str | int, ...] | None:
 def follow(value: Any, path: tuple[str | int, ...]) -> Any:
     """The value at a path, or MISSING (REF-10: null is a value, but no path goes through it)."""
     for part in path:
-        if isinstance(part, str) and isinstance(value, dict) and part in value:
-            value = value[part]
-        elif isinstance(part, int) and isinstance(value, list) and part < len(value):
-            value = value[part]
-        else:
+        is_member = isinstance(part, str) and isinstance(value, dict) and part in value
+        is_item = isinstance(part, int) and isinstance(value, list) and part < len(value)
+        if not is_member and not is_item:
             return MISSING
+        value = value[part]
     return value
 
 

@@ -8,7 +8,13 @@ from typing import Any
 from harness.history import History
 from tests.harness.checkers.story import Story, steps
 
-CHAIN = steps("a", "b", "c", b={"input_mapping": {"x": "${a.output.v}"}}, c={"input_mapping": {"text": "got ${b.output.v}", "w": "$.workflow_input.w"}})
+CHAIN = steps(
+    "a",
+    "b",
+    "c",
+    b={"input_mapping": {"x": "${a.output.v}"}},
+    c={"input_mapping": {"text": "got ${b.output.v}", "w": "$.workflow_input.w"}},
+)
 
 
 def chain() -> Story:
@@ -96,8 +102,15 @@ def loop_plan(**config: Any) -> dict[str, Any]:
 
 
 def loop_output(*entries: tuple[str, Any]) -> dict[str, Any]:
-    listed = [{"step_id": step, "status": "FAILED" if output is None else "COMPLETED", "output_data": output} for step, output in entries]
-    return {"iterations": listed, "total_count": len(listed), "failed_count": sum(output is None for _, output in entries)}
+    listed = [
+        {"step_id": step, "status": "FAILED" if output is None else "COMPLETED", "output_data": output}
+        for step, output in entries
+    ]
+    return {
+        "iterations": listed,
+        "total_count": len(listed),
+        "failed_count": sum(output is None for _, output in entries),
+    }
 
 
 def loop() -> Story:
@@ -116,7 +129,10 @@ def loop() -> Story:
 def loop_parallel() -> Story:
     """Two iterations at once under continue, of which one fails."""
     story = Story()
-    run = story.run(loop_plan(execution_mode="parallel", max_parallelism=2, on_error="continue", max_iterations=2), {"items": ["p", "q", "r"]})
+    run = story.run(
+        loop_plan(execution_mode="parallel", max_parallelism=2, on_error="continue", max_iterations=2),
+        {"items": ["p", "q", "r"]},
+    )
     story.take_up(run)
     one, two = story.begin(run, "x", {"item": "p", "at": 0}), story.begin(run, "x", {"item": "q", "at": 1})
     story.serve(two, error="torn")
@@ -216,7 +232,20 @@ def bad_messages() -> Story:
     story.message("requests", "{not json", run=None, by="harness", key=None)
     story.message("results", {"run_id": 5}, run=None, by="harness", key=None)
     run = story.run(CHAIN, {"w": 1}, via="kafka")
-    story.add("kafka", "message", None, topic="dead_letters", from_topic="requests", partition=0, offset=0, key=None, by="subject", value=None, raw="{not json", headers={})
+    story.add(
+        "kafka",
+        "message",
+        None,
+        topic="dead_letters",
+        from_topic="requests",
+        partition=0,
+        offset=0,
+        key=None,
+        by="subject",
+        value=None,
+        raw="{not json",
+        headers={},
+    )
     story.take_up(run)
     story.do(run, "a", {}, {"v": 1})
     story.do(run, "b", {"x": 1}, {"v": "2"})
@@ -227,7 +256,9 @@ def bad_messages() -> Story:
 
 def agent_retries() -> Story:
     """The agent answers 503 twice; the bridge pauses as told."""
-    story = Story(agent_records={"worker": {"retry_config": {"max_retries": 2, "initial_delay_ms": 100}, "timeout_ms": 1000}})
+    story = Story(
+        agent_records={"worker": {"retry_config": {"max_retries": 2, "initial_delay_ms": 100}, "timeout_ms": 1000}}
+    )
     run = story.run(steps("a"), {})
     story.take_up(run)
     one = story.begin(run, "a", {})

@@ -36,7 +36,9 @@ class Story:
         self.offsets: dict[str, int] = {}
         self.count = 0
         self.at = 0.0
-        self.add("harness", "begin", scenario="by/hand", clauses=[], **{"roles": ["api", "consumer", "bridge"], **begin})
+        self.add(
+            "harness", "begin", scenario="by/hand", clauses=[], **{"roles": ["api", "consumer", "bridge"], **begin}
+        )
 
     def now(self) -> str:
         """The subject's clock, in step with the harness's."""
@@ -52,17 +54,26 @@ class Story:
         """Let time pass."""
         self.at += seconds
 
-    def message(self, topic: str, value: Any, *, run: str | None, by: str = "subject", key: Any = "", partition: int = 0) -> Event:
+    def message(
+        self, topic: str, value: Any, *, run: str | None, by: str = "subject", key: Any = "", partition: int = 0
+    ) -> Event:
         offset = self.offsets[topic] = self.offsets.get(topic, -1) + 1
         data = {"value": value} if isinstance(value, Mapping) else {"raw": value, "value": None}
         key = run if key == "" else key
-        return self.add("kafka", "message", run, topic=topic, partition=partition, offset=offset, key=key, by=by, headers={}, **data)
+        return self.add(
+            "kafka", "message", run, topic=topic, partition=partition, offset=offset, key=key, by=by, headers={}, **data
+        )
 
     def snapshot(self, because: Event) -> Event:
         run = because.run
         assert run is not None
         return self.add(
-            "database", "snapshot", run, because=because.seq, run_row=self.run_rows.get(run), step_rows=self.step_rows.get(run, [])
+            "database",
+            "snapshot",
+            run,
+            because=because.seq,
+            run_row=self.run_rows.get(run),
+            step_rows=self.step_rows.get(run, []),
         )
 
     def run(self, plan: Mapping[str, Any], given: Any, *, alias: str = "r", via: str = "rest") -> str:
@@ -71,7 +82,9 @@ class Story:
         run = f"run-00000000-0000-4000-8000-{self.count:012d}"
         full = {"workflow_id": "wf-x-1", "name": "x", "version": "1", **plan}
         self.add("harness", "run", run, alias=alias, workflow="main", plan=full, input=given, via=via)
-        self.set_run(run, status="PENDING", created_at=self.now(), completed_at=None, cancelled_at=None, error_message=None)
+        self.set_run(
+            run, status="PENDING", created_at=self.now(), completed_at=None, cancelled_at=None, error_message=None
+        )
         self.message("requests", self.request(run), run=run, by="subject" if via == "rest" else "harness")
         return run
 
@@ -94,7 +107,14 @@ class Story:
         self.tell_run(run, "RUNNING")
 
     def tell_run(self, run: str, status: str) -> Event:
-        value = {"run_id": run, "step_id": run, "step_name": "x", "status": status, "timestamp": self.now(), "metadata": {"scope": "run"}}
+        value = {
+            "run_id": run,
+            "step_id": run,
+            "step_name": "x",
+            "status": status,
+            "timestamp": self.now(),
+            "metadata": {"scope": "run"},
+        }
         event = self.message("updates", value, run=run)
         self.snapshot(event)
         return event
@@ -118,7 +138,9 @@ class Story:
             self.snapshot(event)
         return event
 
-    def begin(self, run: str, step: str, given: Any = None, *, agent: str = "worker", task_id: str | None = None) -> Execution:
+    def begin(
+        self, run: str, step: str, given: Any = None, *, agent: str = "worker", task_id: str | None = None
+    ) -> Execution:
         """A step's row, update and task."""
         self.count += 1
         given = {} if given is None else given
@@ -139,12 +161,25 @@ class Story:
         self.add("agent", "call", one.run, call=self.count, agent=one.agent, task_id=one.task_id, headers={}, **named)
         return self.count
 
-    def answer(self, one: Execution, call: int, output: Any = None, *, status: int | None = 200, ending: str = "answered") -> Event:
+    def answer(
+        self, one: Execution, call: int, output: Any = None, *, status: int | None = 200, ending: str = "answered"
+    ) -> Event:
         return self.add(
-            "agent", "answer", one.run, call=call, agent=one.agent, task_id=one.task_id, ending=ending, status=status, output=output, error=None
+            "agent",
+            "answer",
+            one.run,
+            call=call,
+            agent=one.agent,
+            task_id=one.task_id,
+            ending=ending,
+            status=status,
+            output=output,
+            error=None,
         )
 
-    def result(self, one: Execution, output: Any = None, *, error: str | None = None, by: str = "subject", **changed: Any) -> Event:
+    def result(
+        self, one: Execution, output: Any = None, *, error: str | None = None, by: str = "subject", **changed: Any
+    ) -> Event:
         status = "SUCCESS" if error is None else "FAILURE"
         value = {
             "run_id": one.run, "task_id": one.task_id, "status": status, "output_data": output, "correlation_id": one.run,
@@ -173,7 +208,16 @@ class Story:
         self.answer(one, self.call(one), said)
         self.result(one, output, error=error)
 
-    def do(self, run: str, step: str, given: Any = None, output: Any = None, *, error: str | None = None, agent: str = "worker") -> Execution:
+    def do(
+        self,
+        run: str,
+        step: str,
+        given: Any = None,
+        output: Any = None,
+        *,
+        error: str | None = None,
+        agent: str = "worker",
+    ) -> Execution:
         """One whole step."""
         one = self.begin(run, step, given, agent=agent)
         self.serve(one, output, error=error)

@@ -34,14 +34,18 @@ def is_message(topic: str, **fields: Any) -> Callable[[Event], bool]:
 
 
 def is_row(step: str, status: str) -> Callable[[Event], bool]:
-    return lambda event: event.kind == "step_row" and (event["row"]["step_id"], event["row"]["status"]) == (step, status)
+    return lambda event: (
+        event.kind == "step_row" and (event["row"]["step_id"], event["row"]["status"]) == (step, status)
+    )
 
 
 def value_set(**fields: Any) -> Callable[[dict[str, Any]], None]:
     return lambda data: data["value"].update(fields)
 
 
-def rows_set(step: str, status: str, **columns: Any) -> tuple[Callable[[Event], bool], Callable[[dict[str, Any]], None]]:
+def rows_set(
+    step: str, status: str, **columns: Any
+) -> tuple[Callable[[Event], bool], Callable[[dict[str, Any]], None]]:
     """Columns of a step's rows in that status, wherever they were seen."""
 
     def at(event: Event) -> bool:
@@ -301,7 +305,15 @@ def task_for_another_agent() -> History:
 @bad("rows_have_tasks", "MSG-12")
 def completed_without_calling() -> History:
     story, run = begun(steps("a"))
-    row = {"id": 1, "run_id": run, "step_id": "a", "status": "COMPLETED", "input_data": {}, "output_data": {}, "agent_name": "worker"}
+    row = {
+        "id": 1,
+        "run_id": run,
+        "step_id": "a",
+        "status": "COMPLETED",
+        "input_data": {},
+        "output_data": {},
+        "agent_name": "worker",
+    }
     story.step_rows[run] = [row]
     story.add("database", "step_row", run, row=row)
     story.over(run)
@@ -310,14 +322,26 @@ def completed_without_calling() -> History:
 
 @bad("call_inputs", "AGT-02")
 def agent_gets_another_input() -> History:
-    return changed(history("chain"), lambda event: event.kind == "call" and event["input"] == {"x": 1}, lambda data: data.update(input={}))
+    return changed(
+        history("chain"),
+        lambda event: event.kind == "call" and event["input"] == {"x": 1},
+        lambda data: data.update(input={}),
+    )
 
 
 @bad("unresolvable", "REF-11")
 def reference_is_not_named() -> History:
     story, run = begun(steps("a", "b", b={"input_mapping": {"x": "${a.output.nothing}"}}))
     story.do(run, "a", {}, {"v": 1})
-    row = {"id": 9, "run_id": run, "step_id": "b", "status": "FAILED", "input_data": None, "output_data": None, "error_message": "bad input"}
+    row = {
+        "id": 9,
+        "run_id": run,
+        "step_id": "b",
+        "status": "FAILED",
+        "input_data": None,
+        "output_data": None,
+        "error_message": "bad input",
+    }
     story.step_rows[run].append(row)
     story.add("database", "step_row", run, row=row)
     story.tell(run, "b", "FAILED")
@@ -684,7 +708,11 @@ def item_left_out() -> History:
 @bad("items_once", "LOP-09")
 def max_iterations_ignored() -> History:
     story, run = begun(
-        steps("l", l={"type": "loop", "loop_config": {"collection": [1, 2], "loop_body": ["x"], "max_iterations": 1}}, x={})
+        steps(
+            "l",
+            l={"type": "loop", "loop_config": {"collection": [1, 2], "loop_body": ["x"], "max_iterations": 1}},
+            x={},
+        )
     )
     story.do(run, "x", {}, {})
     story.do(run, "x", {}, {})
@@ -735,7 +763,9 @@ def conditional_says_the_other_branch() -> History:
 
 @bad("composite_rows", "LOP-07")
 def entries_out_of_order() -> History:
-    return output_of("loop", "l", lambda output: output["iterations"].sort(key=lambda entry: -entry["output_data"]["w"]))
+    return output_of(
+        "loop", "l", lambda output: output["iterations"].sort(key=lambda entry: -entry["output_data"]["w"])
+    )
 
 
 @bad("composite_rows", "LOP-08")
@@ -763,9 +793,7 @@ def any_fails() -> History:
     return changed(history("fork"), lambda event: event.kind in ("step_row", "snapshot"), fail)
 
 
-@pytest.mark.parametrize(
-    ("policy", "clause"), [("all", "FJN-05"), ("majority", "FJN-07"), ("n_of_m", "FJN-08")]
-)
+@pytest.mark.parametrize(("policy", "clause"), [("all", "FJN-05"), ("majority", "FJN-07"), ("n_of_m", "FJN-08")])
 def test_a_policy_that_is_not_met_and_a_composite_that_completes(policy: str, clause: str) -> None:
     story, run = begun(fork_plan(policy, n_required=2))
     story.do(run, "v", {"n": 3}, error="no")
@@ -822,6 +850,13 @@ def any_ends_early() -> History:
     story.do(run, "v", {"n": 3}, {"o": 1})
     story.composite(run, "f", {"left": None, "right": {"o": 1}})
     story.begin(run, "z", {"all": {"left": None, "right": {"o": 1}}})
+    return story.end()
+
+
+@bad("invalid_plans", "FAI-06")
+def invalid_plan_executed() -> History:
+    story, run = begun(steps("a", a={"type": "parallel", "parallel_steps": ["a"], "max_parallelism": -1}))
+    story.begin(run, "a")
     return story.end()
 
 
@@ -896,30 +931,40 @@ def offsets_swapped(one: Callable[[Event], bool], two: Callable[[Event], bool], 
 @bad("updates_in_order", "OBS-03")
 def end_told_before_running() -> History:
     return offsets_swapped(
-        is_message("updates", step_id="c", status="RUNNING"), is_message("updates", step_id="c", status="COMPLETED"), history("chain")
+        is_message("updates", step_id="c", status="RUNNING"),
+        is_message("updates", step_id="c", status="COMPLETED"),
+        history("chain"),
     )
 
 
 @bad("updates_in_order", "OBS-03")
 def next_told_before_the_end() -> History:
     return offsets_swapped(
-        is_message("updates", step_id="a", status="COMPLETED"), is_message("updates", step_id="b", status="RUNNING"), history("chain")
+        is_message("updates", step_id="a", status="COMPLETED"),
+        is_message("updates", step_id="b", status="RUNNING"),
+        history("chain"),
     )
 
 
 @bad("all_told", "OBS-01")
 def end_never_told() -> History:
-    return changed(history("chain"), is_message("updates", step_id="c", status="COMPLETED"), lambda data: data.update(by="harness"))
+    return changed(
+        history("chain"), is_message("updates", step_id="c", status="COMPLETED"), lambda data: data.update(by="harness")
+    )
 
 
 @bad("all_told", "OBS-01")
 def running_never_told() -> History:
-    return changed(history("chain"), is_message("updates", step_id="c", status="RUNNING"), lambda data: data.update(by="harness"))
+    return changed(
+        history("chain"), is_message("updates", step_id="c", status="RUNNING"), lambda data: data.update(by="harness")
+    )
 
 
 @bad("all_told", "OBS-02")
 def update_contradicts_its_row() -> History:
-    return changed(history("failed"), is_message("updates", step_id="b", status="FAILED"), value_set(status="COMPLETED"))
+    return changed(
+        history("failed"), is_message("updates", step_id="b", status="FAILED"), value_set(status="COMPLETED")
+    )
 
 
 @bad("nothing_new", "OBS-07")
@@ -966,7 +1011,9 @@ def ended_before_it_started() -> History:
 
 @bad("times_in_order", "CMP-10")
 def run_ended_before_it_was_created() -> History:
-    return changed(history("chain"), *run_rows(lambda row: row.update(completed_at="2025-01-01T00:00:00Z"), "COMPLETED"))
+    return changed(
+        history("chain"), *run_rows(lambda row: row.update(completed_at="2025-01-01T00:00:00Z"), "COMPLETED")
+    )
 
 
 @bad("times_of_end", "CMP-11")
@@ -976,7 +1023,9 @@ def no_time_of_the_end() -> History:
 
 @bad("times_of_end", "CMP-11")
 def cancelled_and_completed() -> History:
-    return changed(history("cancelled"), *run_rows(lambda row: row.update(completed_at=row["cancelled_at"]), "CANCELLED"))
+    return changed(
+        history("cancelled"), *run_rows(lambda row: row.update(completed_at=row["cancelled_at"]), "CANCELLED")
+    )
 
 
 @bad("published", "MSG-05")
@@ -991,7 +1040,9 @@ def wrong_key() -> History:
 
 @bad("published", "MSG-07")
 def local_time() -> History:
-    return changed(history("chain"), is_message("tasks", input_data={"x": 1}), value_set(timestamp="2026-01-01T02:00:00+02:00"))
+    return changed(
+        history("chain"), is_message("tasks", input_data={"x": 1}), value_set(timestamp="2026-01-01T02:00:00+02:00")
+    )
 
 
 @bad("correlation", "MSG-15")
@@ -1028,7 +1079,9 @@ def no_correlation() -> History:
 
 @bad("call_headers", "AGT-04")
 def random_idempotency_key() -> History:
-    return changed(history("chain"), lambda event: event.kind == "call", lambda data: data.update(idempotency_key="random"))
+    return changed(
+        history("chain"), lambda event: event.kind == "call", lambda data: data.update(idempotency_key="random")
+    )
 
 
 def called_again(**first: Any) -> History:
@@ -1116,7 +1169,9 @@ def failed_state_as_success() -> History:
 
 @bad("results", "MSG-16")
 def result_with_another_correlation() -> History:
-    return changed(history("chain"), is_message("results", output_data={"done": True}), value_set(correlation_id="another"))
+    return changed(
+        history("chain"), is_message("results", output_data={"done": True}), value_set(correlation_id="another")
+    )
 
 
 @bad("results", "DEL-08")

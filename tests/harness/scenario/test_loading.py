@@ -75,6 +75,26 @@ def test_each_variant_gives_parameters_their_values(loaded: Load) -> None:
     ]
 
 
+def test_a_parameter_can_stand_for_any_value(loaded: Load) -> None:
+    """Also where a word, a number, a list or a mapping is expected; it is judged when it is filled in."""
+    text = (
+        "parameters: {via: message, who: consumer, order: [a, b], steps: {a: {id: a, agent_name: worker}}, act: {hold: worker}}\n"
+        "timeline: [{execute: {via: '{{via}}'}}, {kill: '{{who}}'}, {start: {role: '{{who}}'}}, '{{act}}']\n"
+        "expect: {finally: [{run: run, steps: '{{order}}'}]}\n"
+    )
+    base = BASE[: BASE.index("    steps:")] + "    steps: '{{steps}}'\n" + BASE[BASE.index("agents:") :]
+    with pytest.raises(MistakesFound, match="step 'b' of workflow 'main' does not exist"):
+        loaded(text, base)
+    (scenario,) = loaded(text.replace("[a, b]", "[a]"), base)
+    assert [act.word for act in scenario.timeline] == ["execute", "kill", "start", "hold"]
+    assert scenario.expectations[0].what["steps"] == ["a"]
+    with pytest.raises(MistakesFound) as caught:
+        loaded(
+            text.replace("[a, b]", "[a]").replace("'{{who}}'}", "'{{whom}}'}").replace("'{{act}}'", "'{{atc}}'"), base
+        )
+    assert "only a parameter can stand here; did you mean 'act'?" in str(caught.value)
+
+
 def test_draws_stay_open_until_the_scenario_is_run(loaded: Load) -> None:
     """And a scenario that draws has ten examples."""
     (scenario,) = loaded("draws: {x: json}\ntimeline: [{execute: {input: {x: '{{x}}'}}}]" + END)
@@ -129,7 +149,7 @@ def test_a_run_of_the_harness_can_be_cancelled_before_it_is_made(loaded: Load) -
     assert [act.word for act in scenario.timeline] == ["cancel", "publish", "execute"]
     with pytest.raises(MistakesFound) as caught:
         loaded(f"{early}  - execute: {{}}{END}")
-    assert [(mistake.line, mistake.column) for mistake in caught.value.mistakes] == [(10, 19), (11, 48)]
+    assert [(mistake.line, mistake.column) for mistake in caught.value.mistakes] == [(10, 19), (11, 47)]
 
 
 def test_what_happens_at_the_same_time_cannot_count_on_each_other(loaded: Load) -> None:

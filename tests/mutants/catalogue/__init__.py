@@ -27,9 +27,8 @@ __all__ = ["IMPOSTORS", "MUTANTS", "VARIANTS", "entry"]
 
 def entry(name: str) -> Mutant | Variant:
     """The mutant or variant of a name. Raises KeyError that lists the names."""
-    for one in (*MUTANTS, *VARIANTS):
+    found: list[Mutant | Variant] = [*MUTANTS, *VARIANTS]
+    for one in found:
         if one.name == name:
             return one
-    raise KeyError(
-        f"no mutant or variant is called {name!r}; they are {', '.join(m.name for m in (*MUTANTS, *VARIANTS))}"
-    )
+    raise KeyError(f"no mutant or variant is called {name!r}; they are {', '.join(m.name for m in found)}")
