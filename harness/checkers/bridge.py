@@ -32,8 +32,7 @@ def _called(seen: Views) -> Iterator[tuple[str, Task, Calls]]:
 
 def _copies(seen: Views, run: str, task: Task) -> int:
     """How often the task was published, by whomever: the bridge may ask anew for each."""
-    messages = seen.runs[run].task_messages
-    return sum(isinstance(m["value"], Mapping) and m["value"].get("task_id") == task.task_id for m in messages)
+    return seen.runs[run].copies_of_task[task.task_id]
 
 
 def _headers(history: History) -> list[Finding]:
@@ -218,9 +217,12 @@ def _results(history: History) -> list[Finding]:
     if not seen.plays("bridge"):
         return []
     for run in seen.runs.values():
-        own = [event for event in run.results if event["by"] != "harness" and isinstance(event["value"], Mapping)]
+        own: dict[str, list[Event]] = {}
+        for event in run.results:
+            if event["by"] != "harness" and isinstance(event["value"], Mapping):
+                own.setdefault(str(event["value"].get("task_id")), []).append(event)
         for task in run.all_tasks:
-            results = [event for event in own if event["value"].get("task_id") == task.task_id]
+            results = own.get(task.task_id, [])
             ids = {message["value"].get("correlation_id") for message in task.messages}
             wrong = next((e for e in results if len(ids) == 1 and e["value"].get("correlation_id") not in ids), None)
             if wrong is not None:

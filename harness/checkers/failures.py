@@ -122,7 +122,8 @@ def _outputs(history: History) -> list[Finding]:
 
     The row's results are those, of this run, of tasks with its agent and input. It is accused when every one of these tasks has a
     result that was seen and no SUCCESS among them has the row's output. When there is one task only, and two different
-    results of it lie in one partition, the first by offset counts.
+    results of it lie in one partition, the first by offset counts; not so after a retry, since a result that came while
+    the run was CANCELLED changed nothing.
     """
     found = []
     for run, plan in views(history).of_plans():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -138,14 +139,14 @@ class RunView:
         if self.made is None or not self.has_valid_plan:
             return None
         try:
-            return Plan.of(self.made["plan"])
+            return Plan.of(_as_json(self.made["plan"]))
         except NotAPlan:
             return None
 
     @cached_property
     def input(self) -> Any:
         """What the run was started with."""
-        return {} if self.made is None or self.made["input"] is None else self.made["input"]
+        return {} if self.made is None or self.made["input"] is None else _as_json(self.made["input"])
 
     @cached_property
     def tasks(self) -> list[Task]:
@@ -164,6 +165,11 @@ class RunView:
         for task in self.tasks:
             found.setdefault(task.key, []).append(task)
         return found
+
+    @cached_property
+    def copies_of_task(self) -> Mapping[str, int]:
+        """task_id → how often the task was published, by whomever."""
+        return {task.task_id: len(task.messages) for task in self.all_tasks}
 
     @cached_property
     def results_of_task(self) -> dict[str, list[Event]]:
@@ -226,6 +232,11 @@ class RunView:
     def first_read(self, *statuses: str) -> Read | None:
         """The first read of one of these statuses."""
         return next((read for read in self.reads if read.status in statuses), None)
+
+
+def _as_json(value: Any) -> Any:
+    """A value as it was sent: the harness may hold keys that are no texts, such as true, which JSON writes as texts."""
+    return json.loads(json.dumps(value))
 
 
 @cache

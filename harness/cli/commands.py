@@ -22,6 +22,7 @@ _MODULES = {
     "check": "harness.cli.check",
     "trial": "harness.cli.trial",
     "judge": "harness.cli.judge",
+    "report": "harness.cli.report",
 }
 """Command → the module that has it, as an attribute of the command's name."""
 

@@ -55,9 +55,14 @@ def _show(path: Path, history: History, findings: list[Finding], crashes: list[C
     scenario = "" if begin is None or begin["scenario"] is None else f" ({begin['scenario']})"
     click.echo(f"{path}{scenario}: {len(history)} events, {len(findings)} findings")
     for finding in findings:
-        click.echo(f"✗ {finding.clause} {finding.anomaly} [{finding.checker}]: {finding.explanation}")
+        click.echo(_printable(f"✗ {finding.clause} {finding.anomaly} [{finding.checker}]: {finding.explanation}"))
         for seq in finding.events:
             line = encode(history.events[seq])
-            click.echo(f"    {line if len(line) <= _MOST_SHOWN else line[: _MOST_SHOWN - 1] + '…'}")
+            click.echo(_printable(f"    {line if len(line) <= _MOST_SHOWN else line[: _MOST_SHOWN - 1] + '…'}"))
     for crash in crashes:
         click.echo(f"! the checker {crash.checker} crashed, so that there is no verdict:\n{crash.traceback}", err=True)
+
+
+def _printable(text: str) -> str:
+    """Histories may hold lone surrogates, which no terminal takes."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -178,18 +178,18 @@ class Simulation:
             self.answer_any()
         raise AssertionError(f"the run did not end within {_MOST_EVENTS} events")
 
-    def live(self, events: int, *, most_retries: int = 3) -> None:
+    def live(self, events: int, *, most_retries: int = 4) -> None:
         """Let the world do its worst for a while, then answer all that is left."""
         top_level = [*self.state.definition.chain] if self.state.definition is not None else []
         for _ in range(events):
             happening = self.random.choices(
                 ["answer", "repeat", "foreign", "cancel", "cancel_row", "die", "timer", "early", "clock", "deadline"],
-                [40, 12, 3, 3, 2, 8, 6, 3, 6, 0.5],
+                [40, 10, 3, 6, 3, 8, 6, 3, 6, 0.5],
             )[0]
             if (
                 self.state.status in ("FAILED", "CANCELLED")
                 and self.retries < most_retries
-                and self.random.random() < 0.4
+                and self.random.random() < 0.6
             ):
                 self.retry(self.random.choice([None, None, *top_level]), counted=self.random.random() < 0.7)
             elif happening == "answer" and self.unanswered:

@@ -15,6 +15,7 @@ from system.engine.events import (
 )
 from tests.engine.building import (
     PAIR,
+    SECOND,
     Raw,
     agent,
     answered,

@@ -53,7 +53,7 @@ def test_deaths_and_copies_change_no_outcome(case: Case, seed: int, period: int)
     assert troubled.outcome() == calm.outcome()
 
 
-@given(cases(Options(order_matters=True, time_outs=True), rounds=2), SEEDS, st.integers(0, 60))
+@given(cases(Options(order_matters=True, time_outs=True), rounds=2), SEEDS, st.integers(0, 80))
 def test_no_disorder_breaks_an_invariant_and_every_run_ends(case: Case, seed: int, events: int) -> None:
     """Duplicates, late and foreign results, cancellations, retries, time-outs, deaths and clocks that jump."""
     simulation = Simulation(case, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 import threading
@@ -25,6 +26,8 @@ from tests.mutants.tally import Exposure, Fate, Judged
 
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = "reference"
+
+log = logging.getLogger(__name__)
 
 _PARENT_SECONDS = 1.0
 
@@ -75,8 +78,8 @@ def try_mutant(name: str, limits: Limits) -> Fate:
     try:
         with _running(name, limits.seed) as judge:
             trouble = _until_killed(mutant, judge, limits, begun, tried)
-    except (StackError, SubjectError) as error:
-        trouble = f"it does not run: {' '.join(str(error).split())[:300]}"
+    except Exception as error:
+        trouble = _told(error)
     killer = tried[-1] if tried and tried[-1].verdict == "failed" else None
     seconds = time.monotonic() - begun
     return Fate(
@@ -118,8 +121,8 @@ def expose(name: str, limits: Limits) -> Exposure:
     try:
         with _running(name, limits.seed) as judge:
             judged = _all_of(scenarios, judge, limits.at_once)
-    except (StackError, SubjectError) as error:
-        trouble = f"it does not run: {' '.join(str(error).split())[:300]}"
+    except Exception as error:
+        trouble = _told(error)
     return Exposure(name, about, tuple(judged), time.monotonic() - begun, trouble)
 
 
@@ -144,6 +147,14 @@ def _hurried(scenario: Scenario, seconds: float) -> Scenario:
         # After a death Kafka needs its time to hand the partitions on.
         return scenario
     return replace(scenario, deadline_seconds=min(scenario.deadline_seconds, seconds))
+
+
+def _told(error: Exception) -> str:
+    """Why a subject could not be judged. One that breaks the harness is no success, and must not end the session."""
+    if not isinstance(error, StackError | SubjectError):
+        log.error("a trial broke", exc_info=error)
+    said = " ".join(str(error).split())[:300]
+    return f"it does not run: {said}" if isinstance(error, SubjectError) else f"{type(error).__name__}: {said}"
 
 
 def _judged(outcome: Outcome) -> Judged:

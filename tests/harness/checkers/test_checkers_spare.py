@@ -128,6 +128,13 @@ def test_a_run_with_a_plan_that_is_not_valid_may_fail_without_any_step(field: di
     assert judged(story.end()) == []
 
 
+def test_keys_that_are_no_texts_in_the_harness_are_texts_in_json() -> None:
+    story, run = begun(steps("a", a={"input_mapping": {"x": "${workflow.input}"}}), {True: 1, 5: 2})
+    story.do(run, "a", {"x": {"true": 1, "5": 2}}, {})
+    story.over(run)
+    assert judged(story.end()) == []
+
+
 def test_a_run_may_stay_open_while_its_agent_hangs() -> None:
     story, run = begun(CHAIN, {"w": 1})
     story.call(story.begin(run, "a"))
@@ -181,8 +188,8 @@ def test_a_cancelled_step_in_flight_keeps_its_id_over_a_retry() -> None:
     story.add("database", "step_row", run, row=one.row)
     story.wait(3)
     story.task(one)
-    story.answer(one, call, {"v": 1})
-    story.result(one, {"v": 1})
+    story.answer(one, call, {"v": 0})
+    story.result(one, {"v": 0})
     story.ask(one, {"v": 1})
     story.finish(one, {"v": 1})
     story.do(run, "b", {"x": 1}, {"v": "2"})
