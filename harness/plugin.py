@@ -21,6 +21,7 @@ from harness.document import MistakesFound
 from harness.runner import records, reporting, selection
 from harness.runner.crew import Crew
 from harness.runner.place import STACK_KINDS, bench_maker
+from harness.runner.run import RANDOM_ELSEWHERE
 from harness.scenario import Scenario, load
 from harness.scenario.parts import COMMON, SCENARIOS_DIRECTORY
 from harness.subject import Subject
@@ -62,6 +63,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if wrong := selection.unknown_clauses(config.getoption("--clause")):
         raise pytest.UsageError("; ".join(wrong))
     config.stash[_OUTCOMES] = []
+    # Of kafka-python, while its broker is away on purpose; and of Hypothesis, about random numbers of other threads.
+    config.addinivalue_line("filterwarnings", "ignore:unclosed <socket:ResourceWarning")
+    config.addinivalue_line("filterwarnings", f"ignore:{RANDOM_ELSEWHERE}")
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
     if getattr(config.option, "numprocesses", None) and config.getoption("--stack") == "external":
@@ -143,7 +147,7 @@ class ScenarioItem(pytest.Item):
             return
         if outcome.verdict == "failed" and outcome.known_failure is not None:
             pytest.xfail(f"known failure: {outcome.known_failure}")
-        raise ScenarioFailed(outcome, self._told(outcome))
+        raise ScenarioFailed(outcome, reporting.told(outcome, _again(self.config, outcome)))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What is wrong, instead of a stack trace of the runner's."""
@@ -161,15 +165,6 @@ class ScenarioItem(pytest.Item):
         for item in _scenarios(self.session.items):
             if not item.scenario.alone and _group(item) == group:
                 yield item.scenario
-
-    def _told(self, outcome: Outcome) -> str:
-        options = [
-            f"--subject {shlex.quote(str(self.config.getoption('--subject')))}",
-            f"--stack {self.config.getoption('--stack')}",
-            f"--seed {outcome.seed}",
-        ]
-        again = f"pytest {shlex.quote(f'{self.scenario.path}::{self.name}')} {' '.join(options)}"
-        return reporting.told(outcome, again)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -217,7 +212,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         crew.stop()
     outcomes = session.config.stash.get(_OUTCOMES, [])
     if outcomes and not hasattr(session.config, "workerinput"):
-        reporting.write(outcomes, Subject.load(session.config.getoption("--subject")), _results(session.config))
+        config = session.config
+        subject = Subject.load(config.getoption("--subject"))
+        reporting.write(outcomes, subject, _results(config), lambda outcome: _again(config, outcome))
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -240,6 +237,13 @@ def _crew(config: pytest.Config) -> Crew:
             keep_passed=config.getoption("--keep-histories"),
         )
     return config.stash[_CREW]
+
+
+def _again(config: pytest.Config, outcome: Outcome) -> str:
+    """The command that runs a scenario again."""
+    item = f"{outcome.scenario_file}::{outcome.scenario.rpartition('/')[2]}"
+    words = ["pytest", item, "--subject", str(config.getoption("--subject")), "--seed", str(outcome.seed)]
+    return shlex.join([*words, "--stack", config.getoption("--stack")])
 
 
 def _results(config: pytest.Config) -> Path:

@@ -75,9 +75,7 @@ class Subscription(Protocol):
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read that partition again from there, unless it went to another member meanwhile."""
 
-    def end_offsets(
-        self, partitions: Sequence[tuple[str, int]], timeout_seconds: float
-    ) -> dict[tuple[str, int], int]:
+    def end_offsets(self, partitions: Sequence[tuple[str, int]], timeout_seconds: float) -> dict[tuple[str, int], int]:
         """Offset behind the newest message of each (topic, partition), as the broker says now."""
 
     def pause(self) -> None:

@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import socket
-import struct
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from aiohttp import web
 
 from harness.agents.ledger import Call, Ending, Ledger
-from harness.agents.script import (
-    Action,
-    Body,
-    Echo,
-    Fail,
-    Hang,
-    Held,
-    HttpStatus,
-    Ok,
-    Reset,
-    RpcError,
-    Script,
-    Slow,
-)
+from harness.agents.script import Action, Body, Hang, Held, HttpStatus, Reset, Script, Slow
+from harness.agents.wire import JSON_HEADERS, read_request, reset, rpc_response
 
 log = logging.getLogger(__name__)
 
 _PREFIX = "/agents/"
-_JSON = {"Content-Type": "application/json"}
 _START_SECONDS = 10.0
 
 
@@ -73,6 +57,7 @@ class AgentServer:
         self._port = port
         self._ledger = Ledger(keep=keep_ledger)
         self._gates: dict[str, asyncio.Event] = {}
+        self._forgotten: dict[str, asyncio.Event] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event | None = None
@@ -92,8 +77,9 @@ class AgentServer:
         self._scripts[agent] = script
 
     def forget(self, agent: str) -> None:
-        """Answer 404 in the agent's place from now on."""
+        """Answer 404 in the agent's place from now on, the calls that are open now among them."""
         self._scripts.pop(agent, None)
+        self._on_loop(lambda: self._forget(agent))
 
     def listen(self, listener: CallListener) -> None:
         """Tell this listener of every call from now on."""
@@ -172,11 +158,17 @@ class AgentServer:
             raise RuntimeError("the agents are not running; start them first")
         loop.call_soon_threadsafe(action)
 
+    def _forget(self, agent: str) -> None:
+        self._gates.pop(agent, None)
+        if (forgotten := self._forgotten.pop(agent, None)) is not None:
+            forgotten.set()
+
     def _gate(self, agent: str) -> asyncio.Event:
         return self._gates.setdefault(agent, asyncio.Event())
 
     async def _serve(self, started: threading.Event) -> None:
         self._loop, self._stop, self._gates = asyncio.get_running_loop(), asyncio.Event(), {}
+        self._forgotten = {}
         # Handlers are cancelled when their caller goes away, so that the ledger shows when that was.
         server = web.Server(self._handle, access_log=None, handler_cancellation=True, keepalive_timeout=3600)
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
@@ -199,7 +191,7 @@ class AgentServer:
         if request.method != "POST":
             return web.json_response({"name": agent, "status": "ok"})
         body = await request.content.read()
-        task_id, input_data = _read(body)
+        task_id, input_data = read_request(body)
 
         def make(number: int, nth_of_agent: int, nth_of_task: int) -> Call:
             return Call(
@@ -236,11 +228,11 @@ class AgentServer:
                 self._listener.ends(call, ending, status, body)
 
         try:
-            response = await self._act(call, call.action)
+            response = await self._act_while_known(call)
             if response is None:
                 ending = "reset"
                 tell(ending, None, None)
-                _reset(request.transport)
+                reset(request.transport)
                 return web.Response(status=500)
             tell("answered", response.status, response.body if isinstance(response.body, bytes) else None)
             await response.prepare(request)
@@ -250,6 +242,22 @@ class AgentServer:
         finally:
             self._ledger.end(call, ending, status)
             tell(ending, status, None)
+
+    async def _act_while_known(self, call: Call) -> web.Response | None:
+        """The response of the call's action, or 404 when the agent is forgotten before."""
+        if not isinstance(call.action, Slow | Held | Hang):
+            return await self._act(call, call.action)
+        forgotten = self._forgotten.setdefault(call.agent, asyncio.Event())
+        acting = asyncio.create_task(self._act(call, call.action))
+        waiting = asyncio.create_task(forgotten.wait())
+        try:
+            await asyncio.wait((acting, waiting), return_when=asyncio.FIRST_COMPLETED)
+            if acting.done():
+                return acting.result()
+            return web.Response(status=404, text=f"no agent is called {call.agent} any more")
+        finally:
+            acting.cancel()
+            waiting.cancel()
 
     async def _act(self, call: Call, action: Action) -> web.Response | None:
         """The response that an action leads to; None resets the connection."""
@@ -269,45 +277,6 @@ class AgentServer:
                 more = {} if retry_after is None else {"Retry-After": retry_after}
                 return web.Response(status=status, body=body, headers={**headers, **more})
             case Body(body=body, headers=headers):
-                return web.Response(body=body, headers={**_JSON, **headers})
+                return web.Response(body=body, headers={**JSON_HEADERS, **headers})
             case _:
-                return _rpc_response(call, action)
-
-
-def _rpc_response(call: Call, action: Ok | Echo | Fail | RpcError) -> web.Response:
-    answer: dict[str, Any] = {"jsonrpc": "2.0", "id": call.task_id}
-    match action:
-        case RpcError(message=message, code=code):
-            answer["error"] = {"code": code, "message": message}
-        case Fail(message=message, state=state):
-            parts = [{"kind": "text", "text": message}]
-            answer["result"] = {"status": {"state": state, "message": {"role": "agent", "parts": parts}}}
-        case Ok(output=output):
-            answer["result"] = dict(output)
-        case Echo():
-            given = call.input_data if isinstance(call.input_data, dict) else {}
-            text = json.dumps(call.input_data, ensure_ascii=False)
-            answer["result"] = {
-                **given,
-                "artifacts": [{"artifactId": "echo", "parts": [{"kind": "text", "text": text}]}],
-            }
-    return web.Response(body=json.dumps(answer).encode(), headers=_JSON)
-
-
-def _read(body: bytes) -> tuple[Any, Any]:
-    """(id, input as parsed from the text part) of a JSON-RPC request; None for what cannot be read."""
-    try:
-        request = json.loads(body)
-        return request["id"], json.loads(request["params"]["message"]["parts"][0]["text"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None, None
-
-
-def _reset(transport: asyncio.BaseTransport | None) -> None:
-    if transport is None:
-        return
-    connection = transport.get_extra_info("socket")
-    # With nothing to linger for, closing sends RST.
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    assert isinstance(transport, asyncio.Transport)
-    transport.abort()
+                return rpc_response(call, action)

@@ -146,7 +146,12 @@ def _outputs(history: History) -> list[Finding]:
                 explanation = f"step {row.step} is COMPLETED with an output that none of its results has"
                 proof: tuple[int, ...] = (results[0].seq, row.last_seq)
                 found.append(Finding("outputs", "CMP-07", "foreign output", explanation, proof, run.id))
-            elif len(tasks) == 1 and len({event["partition"] for event in results}) == 1 and _is_other(first, output):
+            elif (
+                not run.is_retried
+                and len(tasks) == 1
+                and len({event["partition"] for event in results}) == 1
+                and _is_other(first, output)
+            ):
                 explanation = f"step {row.step} has the output of a later result, though another one was before it"
                 proof = (first.seq, giving[0].seq, row.last_seq)
                 found.append(Finding("outputs", "DEL-03", "later result applied", explanation, proof, run.id))

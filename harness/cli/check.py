@@ -97,7 +97,7 @@ def check(
         )
 
     outcomes = _carry_out(chosen, crew, min(jobs, len(chosen)), console, again)
-    reporting.write(outcomes, subject, directory)
+    reporting.write(outcomes, subject, directory, again)
     _conclude(outcomes, subject, console, directory, is_whole=len(chosen) == len(scenarios))
 
 

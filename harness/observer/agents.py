@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from harness.agents import Call, CallListener
+from harness.observer.parsing import loads
 from harness.observer.scopes import Scopes
 
 
@@ -59,7 +59,7 @@ def _read(body: bytes | None, status: int | None) -> tuple[Any, Any]:
     if body is None:
         return None, None
     try:
-        answer = json.loads(body)
+        answer = loads(body)
     except ValueError:
         answer = None
     if status == 200 and isinstance(answer, dict) and ("result" in answer or "error" in answer):

@@ -100,7 +100,7 @@ class RowWatch:
         with self._scopes.lock:
             run_ids = list(scope.runs)
         for first in range(0, len(run_ids), _MOST_AT_ONCE):
-            if not self._look_at(dict.fromkeys(run_ids[first:first + _MOST_AT_ONCE], scope)):
+            if not self._look_at(dict.fromkeys(run_ids[first : first + _MOST_AT_ONCE], scope)):
                 return False
         return True
 
@@ -204,19 +204,19 @@ class RowWatch:
 
 
 def _write_changes(scope: Scope, run_id: str, polled: _Polled, rows: Rows) -> bool:
-    changed = False
+    changes: list[tuple[str, dict[str, Any]]] = []
     if rows.run != polled.run:
-        changed = True
-        scope.writer.add("database", "run_row", run_id, row=rows.run)
+        changes.append(("run_row", {"row": rows.run}))
         polled.run = rows.run
     present = {row["id"]: row for row in rows.steps}
-    for identity, row in present.items():
-        if polled.steps.get(identity) != row:
-            changed = True
-            scope.writer.add("database", "step_row", run_id, row=row)
-    for identity, row in polled.steps.items():
-        if identity not in present:
-            changed = True
-            scope.writer.add("database", "step_row", run_id, row=None, id=identity, step_id=row["step_id"])
+    changes += [("step_row", {"row": row}) for identity, row in present.items() if polled.steps.get(identity) != row]
+    changes += [
+        ("step_row", {"row": None, "id": identity, "step_id": row["step_id"]})
+        for identity, row in polled.steps.items()
+        if identity not in present
+    ]
     polled.steps = present
-    return changed
+    for index, (kind, data) in enumerate(changes, 1):
+        scope.is_reading = index < len(changes)
+        scope.writer.add("database", kind, run_id, **data)
+    return bool(changes)

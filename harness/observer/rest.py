@@ -10,6 +10,7 @@ from typing import Any
 
 import requests
 
+from harness.observer.parsing import loads
 from harness.observer.scopes import Scope
 from harness.subject import Binding
 
@@ -95,6 +96,6 @@ def _body(response: requests.Response) -> Any:
     if not response.content:
         return None
     try:
-        return response.json()
-    except ValueError:
+        return loads(response.content)
+    except (ValueError, RecursionError):
         return response.text

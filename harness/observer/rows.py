@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg2
+import psycopg2.extras
 
+from harness.observer.parsing import loads
 from harness.subject import RUN_COLUMNS, STEP_COLUMNS, Binding
 
 log = logging.getLogger(__name__)
@@ -97,6 +99,7 @@ class RowReader:
                 options=f"-c timezone=UTC -c statement_timeout={_STATEMENT_MS}",
             )
             connection.autocommit = True
+            psycopg2.extras.register_default_jsonb(connection, loads=loads)
             self._connection = connection
         return self._connection
 

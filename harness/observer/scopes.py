@@ -30,6 +30,9 @@ class Scope:
     """Nonce → the subject's topic that the message went to."""
 
     raw_values: dict[bytes, None] = field(default_factory=dict)
+    is_reading: bool = False
+    """While several rows of one reading are being written down: what can be judged is the state after the last of them."""
+
     broken: str | None = None
     """Why not everything was seen for this scope, so that nothing can be said about the subject."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -14,6 +13,7 @@ from kafka.admin import OffsetSpec
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
 from harness.history import Event
+from harness.observer.parsing import loads
 from harness.observer.scopes import NONCE_HEADER, Orphan, Scope, Scopes
 from harness.subject import Binding
 
@@ -212,7 +212,7 @@ class KafkaTap:
 
 def _object(raw: bytes | None) -> dict[str, Any] | None:
     try:
-        value = json.loads(raw or b"")
+        value = loads(raw or b"")
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

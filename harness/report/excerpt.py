@@ -19,11 +19,14 @@ MOST_EVENTS: Final = 2_000
 MOST_RELEVANT: Final = 150
 """The most events that are shown without being asked for."""
 
-_MOST_CHARACTERS: Final = 4_000
+_MOST_RELEVANT_WHEN_FULL: Final = 60
+_MOST_CHARACTERS: Final = 2_000
+_MOST_CHARACTERS_WHEN_FULL: Final = 600
 _MOST_OF_WITNESS: Final = 20_000
 _MOST_BYTES: Final = 100_000_000
-_BUDGET: Final = 40_000_000
-"""Characters of events in one report; of histories beyond it, only what is relevant is taken."""
+_BUDGET: Final = 8_000_000
+"""Characters of events in one report; of histories beyond it, only what is most relevant is taken, and cut shorter. It keeps
+the page of an executor that fails all of a large suite at some tens of megabytes."""
 
 
 class Excerpts:
@@ -44,25 +47,31 @@ class Excerpts:
             history = read_history(outcome.history)
         except (OSError, HistoryError, UnicodeDecodeError) as error:
             return Excerpt((), 0, f"The history cannot be read: {error}.")
-        made = excerpt(history, outcome.findings, outcome.history, only_relevant=self._left <= 0)
+        made = excerpt(
+            history, outcome.findings, outcome.history, is_full=self._left <= 0 or outcome.verdict == "passed"
+        )
         self._left -= sum(len(event.detail) for event in made.events)
         return made
 
 
-def excerpt(history: History, findings: Sequence[Finding], path: Path, *, only_relevant: bool = False) -> Excerpt:
-    """At most `MOST_EVENTS` events of a history, those that findings name in any case; at most `MOST_RELEVANT` of them
-    are marked as relevant."""
+def excerpt(history: History, findings: Sequence[Finding], path: Path, *, is_full: bool = False) -> Excerpt:
+    """At most `MOST_EVENTS` events of a history, those that findings name before all others; at most `MOST_RELEVANT` of them
+    are marked as relevant. When the report `is_full`, only fewer of those, cut shorter."""
     witnesses = witnesses_of(history, findings)
-    relevant = _nearest(_relevant(history, findings, witnesses), witnesses, MOST_RELEVANT)
+    most = _MOST_RELEVANT_WHEN_FULL if is_full else MOST_RELEVANT
+    relevant = _nearest(_relevant(history, findings, witnesses), witnesses, most)
     everything = [event.seq for event in history]
-    taken = relevant if only_relevant else _nearest(everything, relevant, MOST_EVENTS) | relevant
+    taken = relevant if is_full else _nearest(everything, relevant, MOST_EVENTS) | relevant
     wording = Wording(history)
     told = tuple(
-        _told(event, wording, event.seq in relevant, event.seq in witnesses) for event in history if event.seq in taken
+        _told(event, wording, event.seq in relevant, _length(event.seq in witnesses, is_full))
+        for event in history
+        if event.seq in taken
     )
     note = None
     if len(told) < len(history):
-        note = f"{len(told):,} of {len(history):,} events are here, those nearest to the findings; all are in {path}."
+        which = "those nearest to the findings" if witnesses else "those that tell most"
+        note = f"{len(told):,} of {len(history):,} events are here, {which}; all are in {path}."
     return Excerpt(told, len(history), note, wording.runs)
 
 
@@ -113,8 +122,14 @@ def _nearest(among: Iterable[int], to: frozenset[int], most: int) -> frozenset[i
     return frozenset(sorted(among, key=lambda number: (distance(number), number))[:most])
 
 
-def _told(event: Event, wording: Wording, is_relevant: bool, is_witness: bool) -> Told:
-    detail, most = encode(event), _MOST_OF_WITNESS if is_witness else _MOST_CHARACTERS
+def _length(is_witness: bool, is_full: bool) -> int:
+    if is_witness:
+        return _MOST_CHARACTERS if is_full else _MOST_OF_WITNESS
+    return _MOST_CHARACTERS_WHEN_FULL if is_full else _MOST_CHARACTERS
+
+
+def _told(event: Event, wording: Wording, is_relevant: bool, most: int) -> Told:
+    detail = encode(event)
     if len(detail) > most:
         detail = f"{detail[:most]}… ({len(detail) - most} more characters in the history's file)"
     return Told(event.seq, event.at, lane(event), wording(event), detail, is_relevant)

@@ -29,7 +29,7 @@ def markdown(report: Report) -> str:
             "| --- | --- | --- | --- | --- |",
         ]
         for one in red[:_MOST_LINES]:
-            first = one.outcome.findings[0].explanation if one.outcome.findings else one.reason
+            first = one.findings[0].line if one.findings else one.reason
             cells = (one.outcome.scenario, one.subject, one.outcome.verdict, ", ".join(one.outcome.clauses), first)
             lines.append(f"| {' | '.join(_plain(cell) for cell in cells)} |")
         if len(red) > _MOST_LINES:

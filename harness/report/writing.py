@@ -15,6 +15,7 @@ from harness.report.junit import junit
 from harness.report.markdown import markdown
 from harness.report.model import Entry, Report, SubjectReport, read, to_json
 from harness.report.page import badge, html
+from harness.runner import standing
 from harness.subject import Subject
 from harness.verdict import Outcome
 
@@ -46,10 +47,13 @@ def write(
     name = known.name if known is not None else str(subject)
     file = known.description.path if known is not None else None
     command = again or (lambda outcome: command_for(outcome, file))
+    # What is red has the first claim on the room.
+    in_order = sorted(range(len(outcomes)), key=lambda index: standing.is_green([outcomes[index]]))
+    taken = {index: excerpts.of(outcomes[index]) for index in in_order}
     about = SubjectReport(
         name=name,
         made=made or now(),
-        entries=tuple(Entry(outcome, command(outcome), excerpts.of(outcome)) for outcome in outcomes),
+        entries=tuple(Entry(outcome, command(outcome), taken[index]) for index, outcome in enumerate(outcomes)),
         description=known.description.description if known is not None else "",
         file=shown(file) if file is not None else None,
         **({"roles": tuple(known.roles)} if known is not None else {}),
@@ -94,7 +98,10 @@ def command_for(outcome: Outcome, subject_file: Path | None) -> str:
     words = ["plumbline", "check", shown(subject_file) if subject_file is not None else "SUBJECT.yaml"]
     if outcome.scenario_file is not None:
         words += ["--scenarios", shown(outcome.scenario_file)]
-    return shlex.join([*words, "-k", outcome.scenario, "--seed", str(outcome.seed)])
+    if not set(" ()") & set(outcome.scenario):
+        # One word of an expression; an id that is more is one of the few of its file.
+        words += ["-k", outcome.scenario]
+    return shlex.join([*words, "--seed", str(outcome.seed)])
 
 
 def now() -> str:

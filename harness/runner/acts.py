@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.history import Event
-from harness.observer import Answer
-from harness.runner.conditions import judge_answer, message_filter
+from harness.runner.acts_rest import current_plan, posted, refused, rest
+from harness.runner.conditions import message_filter
 from harness.runner.errors import Broken, NotSupported, SetUpBroke
 from harness.runner.tasks import tasks_of_step
 from harness.runner.world import World, aliases_of, new_run_id
 from harness.scenario.model import Act
-from harness.verdict import Finding
 
 _MOST_MESSAGES = 100_000
 _AT_ONCE = 8
@@ -38,7 +37,7 @@ def do(act: Act, world: World) -> Any:
         return "done"
     if act.word == "rest":
         # Its matchers see what is bound, and bind themselves: they are not filled in here.
-        return _rest(act, world)
+        return rest(act, world)
     if act.word == "duplicate":
         return _duplicate(act.arguments, world)
     return _ACTS[act.word](world.filled(act.arguments), world)
@@ -70,8 +69,8 @@ def _execute_over_rest(alias: str, name: str, arguments: Mapping[str, Any], via:
     )
     run_id = answer.body.get("run_id") if isinstance(answer.body, Mapping) else None
     if answer.status != 202 or not isinstance(run_id, str):
-        raise Broken([_refused(world, f"the execution of '{name}'", answer, "202 with a run_id")])
-    world.add_run(alias, run_id, name, _current_plan(world, name), arguments["input"], via)
+        raise Broken([refused(world, f"the execution of '{name}'", answer, "202 with a run_id")])
+    world.add_run(alias, run_id, name, current_plan(world, name), arguments["input"], via)
     return {"run_id": run_id}
 
 
@@ -83,24 +82,6 @@ def _execute_in_place(alias: str, name: str, arguments: Mapping[str, Any], via: 
     world.add_run(alias, run_id, name, plan, arguments["input"], via)
     _request(world, run_id, plan, arguments["input"], arguments.get("key", run_id), None)
     return {"run_id": run_id}
-
-
-def _current_plan(world: World, name: str) -> Any:
-    """The plan of the version that is executed now: a scenario may have made another by a PUT."""
-    entry = world.values["workflows"][name]
-    if not any(act.word == "rest" and act.arguments.get("method") == "PUT" for act in world.all_acts()):
-        return entry["plan"]
-    answer = world.bench.rest.ask(world.scope, "GET", f"/workflows/{entry['id']}")
-    if answer.status != 200 or not isinstance(answer.body, Mapping):
-        return entry["plan"]
-    version = str(answer.body.get("version"))
-    return {
-        **entry["plan"],
-        "workflow_id": f"wf-{answer.body.get('name')}-{version}",
-        "version": version,
-        "start_step": answer.body.get("start_step"),
-        "steps": answer.body.get("steps"),
-    }
 
 
 def _request(world: World, run_id: str, plan: Any, input_data: Any, key: str | None, resume: str | None) -> None:
@@ -120,7 +101,7 @@ def _cancel(arguments: Mapping[str, Any], world: World) -> Any:
     run_id = world.run_id(arguments["run"])
     via = world.bench.way_of(arguments.get("via"))
     if via == "rest":
-        return _posted(world, run_id, "cancel", {"reason": arguments.get("reason")}, by=arguments.get("by"))
+        return posted(world, run_id, "cancel", {"reason": arguments.get("reason")}, by=arguments.get("by"))
     by = arguments.get("by", "plumbline")
     if via == "kafka" and not world.bench.tables.cancel_run(run_id, by):
         return "refused: the run has ended, or has no row"
@@ -142,7 +123,7 @@ def _retry(arguments: Mapping[str, Any], world: World) -> Any:
     via = world.bench.way_of(arguments.get("via"))
     resume = arguments.get("from")
     if via == "rest":
-        return _posted(world, run_id, "retry", {} if resume is None else {"resume_from_step": resume})
+        return posted(world, run_id, "retry", {} if resume is None else {"resume_from_step": resume})
     if world.bench.binding.has_own_rows:
         raise NotSupported("a retry sets the run's row, and the subject's rows are its own: only its API can retry")
     if via == "kafka" and not world.bench.tables.retry_run(run_id):
@@ -151,15 +132,6 @@ def _retry(arguments: Mapping[str, Any], world: World) -> Any:
     given = next(event["input"] for event in world.writer.history().of("run", run_id))
     _request(world, run_id, made.plan, given, run_id, resume)
     return "published"
-
-
-def _posted(world: World, run_id: str, what: str, body: Mapping[str, Any], by: str | None = None) -> Any:
-    """A cancellation or a retry over REST. A refusal is an answer as well; an error of the server's is none."""
-    headers = {"X-User": by} if by is not None else {}
-    answer = world.bench.rest.ask(world.scope, "POST", f"/runs/{run_id}/{what}", body, headers=headers, run=run_id)
-    if answer.status is None or answer.status >= 500:
-        raise Broken([_refused(world, f"POST /runs/{run_id}/{what}", answer, "an answer below 500")])
-    return {"status": answer.status}
 
 
 def _hold(arguments: Mapping[str, Any], world: World) -> Any:
@@ -245,59 +217,6 @@ def _redeliver(arguments: Mapping[str, Any], world: World) -> Any:
     }
     world.bench.processes.redeliver(world.writer, arguments["group"], offsets)
     return "set back to the beginning of the scenario"
-
-
-def _rest(act: Act, world: World) -> Any:
-    asked = {
-        word: world.filled(act.arguments[word])
-        for word in ("method", "path", "body", "headers")
-        if word in act.arguments
-    }
-    if not world.bench.has_api:
-        raise NotSupported("the subject has no API, and the scenario speaks to it over REST")
-    answer = world.bench.rest.ask(
-        world.scope, asked["method"], asked["path"], asked.get("body"), headers=asked.get("headers")
-    )
-    _own_run(asked, answer, world)
-    with world.view.changed:
-        judgement = judge_answer(f"{asked['method']} {asked['path']}", act.arguments, answer, world.values)
-    if ("status" in act.arguments or "answer" in act.arguments) and not judgement.holds:
-        raise Broken([_finding(world, "answer", judgement.found)])
-    return {"status": answer.status}
-
-
-def _own_run(asked: Mapping[str, Any], answer: Answer, world: World) -> None:
-    """A run that was made by such a request is the scenario's."""
-    path: str = asked["path"]
-    if asked["method"] != "POST" or not path.endswith("/execute") or not isinstance(answer.body, Mapping):
-        return
-    run_id = answer.body.get("run_id")
-    if answer.status != 202 or not isinstance(run_id, str) or run_id in world.view.runs:
-        return
-    for name, entry in world.values["workflows"].items():
-        if entry.get("id") is not None and entry["id"] in path:
-            given = asked.get("body") or {}
-            world.bench.observer.scopes.add_run(
-                world.scope,
-                run_id,
-                None,
-                workflow=name,
-                plan=_current_plan(world, name),
-                input=given.get("input_data", {}) if isinstance(given, Mapping) else {},
-                via="rest",
-            )
-            return
-    world.bench.observer.scopes.add_run(world.scope, run_id, None)
-
-
-def _refused(world: World, what: str, answer: Answer, expected: str) -> Finding:
-    told = "got no answer" if answer.status is None else f"was answered with {answer.status}"
-    return _finding(world, "request refused", f"{what} {told}, expected {expected}: {answer.body!s:.300}")
-
-
-def _finding(world: World, anomaly: str, explanation: str) -> Finding:
-    last = world.writer.history().events[-1].seq
-    return Finding("runner", world.scenario.clauses[0], anomaly, explanation, (last,))
 
 
 def _now() -> str:

@@ -33,9 +33,11 @@ def bench_maker(
         # A broker that was killed on purpose is nothing to warn of.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         with contextlib.ExitStack() as undo:
-            stack: Stack = undo.enter_context(
-                EmbeddedStack() if kind == "embedded" else ExternalStack(*settings.external_stack())
-            )
+            stack: Stack
+            if kind == "embedded":
+                stack = undo.enter_context(EmbeddedStack())
+            else:
+                stack = undo.enter_context(ExternalStack(*settings.external_stack()))
             bench = undo.enter_context(Bench(subject, stack, counts=counts, environment=environment))
             ending.push(undo.pop_all())
             return bench

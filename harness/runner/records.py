@@ -29,10 +29,10 @@ def from_json(data: Mapping[str, Any]) -> Outcome:
 def write_lines(outcomes: Iterable[Outcome], path: Path) -> None:
     """One outcome a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = (json.dumps(to_json(outcome), ensure_ascii=False) for outcome in outcomes)
+    lines = (json.dumps(to_json(outcome)) for outcome in outcomes)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def read_lines(path: Path) -> list[Outcome]:
     """The outcomes of a file that `write_lines` wrote."""
-    return [from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines() if line]
+    return [from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").split("\n") if line]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from harness import report
 from harness.runner import records
 from harness.subject import Subject
 from harness.verdict import Outcome
@@ -47,10 +47,7 @@ def clear(directory: Path) -> None:
         history.unlink(missing_ok=True)
 
 
-def write(outcomes: Sequence[Outcome], subject: Subject, directory: Path) -> None:
-    """Write `outcomes.jsonl`, and the report when there is one to be had."""
+def write(outcomes: Sequence[Outcome], subject: Subject, directory: Path, again: Callable[[Outcome], str]) -> None:
+    """Write `outcomes.jsonl` and the report; `again` gives the command that runs a scenario again."""
     records.write_lines(outcomes, directory / "outcomes.jsonl")
-    if importlib.util.find_spec("harness.report") is not None:
-        from harness import report
-
-        report.write(outcomes, subject=subject, directory=directory)
+    report.write(outcomes, subject, directory, again=again)

@@ -6,6 +6,7 @@ import fnmatch
 import json
 import re
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,10 @@ _SHRINK_SECONDS = 60.0
 _SHRINK_EXECUTIONS = 40
 _MOST_SHOWN = 500
 _PARTS = frozenset({"broker", "database"})
+
+# Other threads draw random numbers while Hypothesis looks out for strategies that do.
+RANDOM_ELSEWHERE = "Do not use the `random` module inside strategies"
+warnings.filterwarnings("ignore", message=RANDOM_ELSEWHERE)
 
 
 def run(scenario: Scenario, bench: Bench, *, history_directory: Path, seed: int, keep_passed: bool = False) -> Outcome:
@@ -101,14 +106,14 @@ def history_path(directory: Path, scenario: Scenario, example: int | None = None
 class _Failed(Exception):
     """An example failed: what Hypothesis makes smaller."""
 
-    def __init__(self, drawn: str) -> None:
-        super().__init__(drawn)
-        self.drawn = f"drawn: {drawn}" if len(drawn) <= _MOST_SHOWN else f"drawn: {drawn[:_MOST_SHOWN]}…"
+
+class _Enough(BaseException):
+    """No further example is wanted. Not an Exception, so that it ends Hypothesis at once."""
 
 
 class _Examples:
-    """Executions by what was drawn. After a first failure their number and time are bounded: what is drawn beyond that
-    counts as passed, so that Hypothesis settles on the smallest failure found so far."""
+    """Executions by what was drawn. After a first failure their number and time are bounded, so that the smallest failure
+    found by then is the one that is told."""
 
     def __init__(self, scenario: Scenario, bench: Bench, directory: Path, seed: int) -> None:
         self._scenario = scenario
@@ -119,25 +124,27 @@ class _Examples:
         self._failed_at: float | None = None
         self._since_failure = 0
         self.stopped: Executed | None = None
-        self.last_failed: Executed | None = None
+        self.smallest: tuple[int, str, Executed] | None = None
         self.last: Executed | None = None
 
     def attempt(self, drawn: Mapping[str, Any]) -> None:
-        """Execute the scenario with these values. Raises :class:`_Failed`."""
+        """Execute the scenario with these values. Raises :class:`_Failed`, or :class:`_Enough`."""
         key = json.dumps(drawn, sort_keys=True)
         executed = self._known.get(key)
         if executed is None:
-            if self.stopped is not None or self._is_spent():
-                return
+            if self._is_spent():
+                raise _Enough
             path = history_path(self._directory, self._scenario, len(self._known) + 1)
             executed = execute(self._scenario, self._bench, path, self._seed, drawn)
             self._known[key] = executed
         if executed.verdict == "failed":
             self._failed_at = self._failed_at or time.monotonic()
-            self.last_failed = executed
-            raise _Failed(key)
+            if self.smallest is None or (len(key), key) < self.smallest[:2]:
+                self.smallest = (len(key), key, executed)
+            raise _Failed
         if executed.verdict != "passed":
             self.stopped = executed
+            raise _Enough
         self.last = executed
 
     def forget_all_but(self, kept: Executed) -> Executed:
@@ -177,18 +184,21 @@ def _run_examples(scenario: Scenario, bench: Bench, directory: Path, seed: int) 
     def attempt(drawn: dict[str, Any]) -> None:
         examples.attempt(drawn)
 
+    problem: str | None = None
     try:
         attempt()
-    except _Failed as failed:
-        assert examples.last_failed is not None
-        kept = examples.forget_all_but(examples.last_failed)
-        findings = tuple(replace(one, explanation=f"{one.explanation} ({failed.drawn})") for one in kept.findings)
-        return Executed("failed", f"{kept.reason} ({failed.drawn})", findings, kept.history)
+    except (_Failed, _Enough):
+        problem = None
     except hypothesis.errors.HypothesisException as error:
-        path = history_path(directory, scenario)
-        last = examples.last_failed or examples.last
-        history = examples.forget_all_but(last).history if last is not None else path
-        return Executed("unknown", f"the draws could not be carried through: {error}", (), history)
+        problem = f"the draws could not be carried through: {error}"
+    if examples.smallest is not None:
+        _, drawn, smallest = examples.smallest
+        kept = examples.forget_all_but(smallest)
+        told = f"drawn: {drawn[:_MOST_SHOWN]}{'…' if len(drawn) > _MOST_SHOWN else ''}"
+        findings = tuple(replace(one, explanation=f"{one.explanation} ({told})") for one in kept.findings)
+        return Executed("failed", f"{kept.reason} ({told})", findings, kept.history)
     last = examples.stopped or examples.last
-    assert last is not None, "Hypothesis executes at least one example"
+    if last is None or problem is not None:
+        path = examples.forget_all_but(last).history if last is not None else history_path(directory, scenario)
+        return Executed("unknown", problem or "no example could be drawn", (), path)
     return examples.forget_all_but(last)

@@ -54,7 +54,9 @@ UPDATE workflow_runs SET status = 'PENDING', error_message = NULL, completed_at 
     cancelled_by = NULL, updated_at = now()
 WHERE run_id = %s AND status IN ('FAILED', 'CANCELLED')
 """
-_AGENT_COLUMNS = "SELECT column_name, data_type, column_default, is_identity FROM information_schema.columns WHERE table_name = 'agents'"
+_AGENT_COLUMNS = """
+SELECT column_name, data_type, column_default, is_identity FROM information_schema.columns WHERE table_name = 'agents'
+"""
 
 
 class ContractTables:

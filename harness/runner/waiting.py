@@ -54,6 +54,8 @@ class Watchdog:
     def _hear(self, event: Event) -> None:
         if self.violation is not None or self.crash is not None or event.source == "harness":
             return
+        if self._world.scope.is_reading:
+            return
         for expectation in self._expectations:
             try:
                 values = dict(self._world.values)
@@ -147,6 +149,7 @@ class Waiting:
 
     def _judge(self, condition: Mapping[str, Any], probes: Probes) -> Judgement:
         with self._world.view.changed:
+            self._world.view.changed.wait_for(lambda: not self._world.scope.is_reading, _WAIT_SECONDS)
             return judge(condition, self._world.view, self._world.values, probes)
 
     def _probe(self, conditions: Sequence[Mapping[str, Any]], probes: Probes) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from system import json_values
+from system import json_values, moments
 
 
 class InvalidTaskError(ValueError):
@@ -125,14 +125,8 @@ def _text(fields: dict[str, Any], name: str, *, may_be_empty: bool = False) -> s
 
 
 def _check_time(fields: dict[str, Any]) -> None:
-    value = fields.get("timestamp")
-    try:
-        if isinstance(value, str) and len(value) > 10:
-            datetime.fromisoformat(value)
-            return
-    except ValueError:
-        pass
-    raise InvalidTaskError(f"/timestamp: expected a time as in ISO 8601, found {_found(fields, 'timestamp')}")
+    if moments.parse(fields.get("timestamp")) is None:
+        raise InvalidTaskError(f"/timestamp: expected a time as in ISO 8601, found {_found(fields, 'timestamp')}")
 
 
 def _found(fields: dict[str, Any], name: str) -> str:

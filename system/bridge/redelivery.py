@@ -22,7 +22,9 @@ Key = tuple[str, str]
 _APPLIED = text(
     """
     SELECT run_id, task_id FROM step_executions
-    WHERE run_id = ANY(:run_ids) AND task_id = ANY(:task_ids) AND status NOT IN ('RUNNING', 'PENDING')
+    WHERE run_id = ANY(:run_ids) AND task_id = ANY(:task_ids)
+    -- A step that was cancelled in flight and begun again has two rows for one task: it is waited for again.
+    GROUP BY run_id, task_id HAVING bool_and(status NOT IN ('RUNNING', 'PENDING'))
     """
 )
 _UNDEFINED = ("42P01", "42703")

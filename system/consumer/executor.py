@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from system.consumer.folding import Folded, Folding, Limits
 from system.consumer.messages import CancellationRequest, ExecutionRequest
 from system.consumer.rows import HeldRun, RunChange, record_of
@@ -25,6 +27,10 @@ log = logging.getLogger(__name__)
 
 _MOST_CONFLICTS = 50
 _FOREIGN_ENTRY_SECONDS = 2.0
+
+
+class Contended(SQLAlchemyError):
+    """Others changed the same runs again and again; the same batch may succeed another time."""
 
 
 class Executor:
@@ -86,7 +92,7 @@ class Executor:
                     self._cached.pop(run_id, None)
                 # The other one needs a moment to finish; whoever waits longer each time lets it.
                 time.sleep(min(0.002 * round_number, 0.1))
-        raise RuntimeError(f"a batch met changed rows {_MOST_CONFLICTS} times in a row")
+        raise Contended(f"a batch met changed rows {_MOST_CONFLICTS} times in a row")
 
     def _decide(
         self, by_run: dict[str, list[Item]], fold: Callable[[HeldRun, Sequence[Item], datetime], Folded]

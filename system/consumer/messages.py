@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from system import json_values
+from system import json_values, moments
 from system.definitions import schema_problems
 from system.engine.decisions import PublishTask, RunChanged, StepChanged
 
 _RUN_ID = re.compile(r"run-[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}")
 _LONGEST_ID = 1000
+# An update tells that a step failed and why; a message that many failures make up stands whole in the row alone.
+_LONGEST_ERROR = 4000
 
 
 class InvalidMessage(ValueError):
@@ -134,21 +136,18 @@ def _lenient(value: bytes, error: ValueError) -> Any:
         raise ValueError(f"{name} is not JSON")
 
     try:
-        return json.loads(value, parse_constant=refuse)
+        # Decoded here, since the parser would take UTF-16 and UTF-32 as well.
+        return json.loads(value.decode("utf-8"), parse_constant=refuse)
     except (ValueError, RecursionError):
         raise InvalidMessage(f"the value must be a JSON object in UTF-8: {error}") from None
 
 
 def _timestamp(data: dict[str, Any], schema_name: str) -> datetime:
-    """Any ISO 8601 date and time; one without an offset is taken as UTC, as the contract's are."""
-    found = data.get("timestamp")
-    if isinstance(found, str):
-        try:
-            moment = datetime.fromisoformat(found)
-            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise _invalid(data, schema_name)
+    """Any ISO 8601 date and time; one without an offset is taken as UTC, as the contract's are (MSG-08)."""
+    moment = moments.parse(data.get("timestamp"))
+    if moment is None:
+        raise _invalid(data, schema_name)
+    return moment
 
 
 def _invalid(data: dict[str, Any], schema_name: str) -> InvalidMessage:
@@ -184,7 +183,7 @@ def step_update(run_id: str, step_name: str, change: StepChanged, now: datetime)
     record = change.record
     metadata: dict[str, Any] = {"path": record.path, "attempt": record.attempt}
     if record.error_message is not None:
-        metadata["error_message"] = record.error_message
+        metadata["error_message"] = record.error_message[:_LONGEST_ERROR]
     if record.status == "CANCELLED":
         metadata["scope"] = "run"
     return _update(run_id, record.step_id, step_name, record.status, now, metadata)
@@ -194,7 +193,7 @@ def run_update(run_id: str, workflow_name: str, change: RunChanged, now: datetim
     """A MonitoringUpdate of the run's own transition (extension)."""
     metadata: dict[str, Any] = {"scope": "run"}
     if change.error_message is not None:
-        metadata["error_message"] = change.error_message
+        metadata["error_message"] = change.error_message[:_LONGEST_ERROR]
     return _update(run_id, run_id, workflow_name, change.status, now, metadata)
 
 

@@ -137,7 +137,8 @@ _DUE_TIMERS = text("SELECT run_id, kind, path FROM timers WHERE due_at <= :now O
 _UNANSWERED = text(
     """
     SELECT run_id FROM workflow_runs
-    WHERE status = 'RUNNING' AND created_at < :before AND updated_at < :before ORDER BY created_at LIMIT :limit
+    WHERE status = 'RUNNING' AND plan_digest IS NOT NULL AND created_at < :before AND updated_at < :before
+    ORDER BY created_at LIMIT :limit
     """
 )
 

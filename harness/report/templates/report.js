@@ -82,6 +82,6 @@
   });
 
   addEventListener("beforeprint", () => {
-    for (const node of document.querySelectorAll("details.scenario.red, details.clauses")) node.open = true;
+    for (const node of document.querySelectorAll("details.scenario.red, details.event.witness, details.clauses")) node.open = true;
   });
 })();
