@@ -59,9 +59,14 @@ def check(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The main job: the embedded stack, the reference on it as separate processes, and the black-box suite."""
+    """The main job: the suite of scenarios on embedded stacks, and the tests of the reference as separate processes.
+
+    With arguments, such as `-- --subject subjects/other.yaml -k cancel`, the suite alone is run with them.
+    """
     install(session)
-    session.run("pytest", "tests/integration", *session.posargs)
+    session.run("pytest", "scenarios", "-n", "2", "--dist", "loadgroup", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "tests/integration")
 
 
 @nox.session

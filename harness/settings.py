@@ -69,5 +69,7 @@ def external_stack() -> tuple[str, str]:
     """
     missing = [name for name in ("DATABASE_URL", "KAFKA_BROKERS") if not os.environ.get(name, "").strip()]
     if missing:
-        raise LookupError(f"an external stack is known by DATABASE_URL and KAFKA_BROKERS; {' and '.join(missing)} not set")
+        raise LookupError(
+            f"an external stack is known by DATABASE_URL and KAFKA_BROKERS; {' and '.join(missing)} not set"
+        )
     return os.environ["DATABASE_URL"].strip(), os.environ["KAFKA_BROKERS"].strip()

@@ -17,7 +17,9 @@ def migrate() -> None:
     with engine.connect() as connection:
         # Two that migrate at once take turns; the second finds nothing left to do.
         connection.exec_driver_sql("SELECT pg_advisory_lock(hashtext('plumbline-migrations'))")
-        context.configure(connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True)
+        context.configure(
+            connection=connection, target_metadata=metadata, compare_type=True, compare_server_default=True
+        )
         with context.begin_transaction():
             context.run_migrations()
         connection.commit()
