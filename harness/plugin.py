@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import contract
+from harness import settings
 from harness.document import MistakesFound
 from harness.runner import records, reporting, selection
 from harness.runner.crew import Crew
@@ -68,6 +69,11 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", f"ignore:{RANDOM_ELSEWHERE}")
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
+    if config.getoption("--stack") == "external":
+        try:
+            settings.external_stack()
+        except LookupError as error:
+            raise pytest.UsageError(str(error)) from error
     if getattr(config.option, "numprocesses", None) and config.getoption("--stack") == "external":
         raise pytest.UsageError(
             "an external stack serves one subject at a time: leave -n away, or take --stack embedded"

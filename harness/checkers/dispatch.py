@@ -119,7 +119,9 @@ def _taken_hold(run: RunView) -> Event | None:
         value = event["value"] if isinstance(event["value"], Mapping) else {}
         if event["by"] != "harness" and value.get("step_id") == run.id and value.get("status") == "CANCELLED":
             signs.append(event)
-    for request in run.cancellations:
+    # Whatever else was sent to that topic under the run's key asks for nothing.
+    asked = [request for request in run.cancellations if isinstance(request["value"], Mapping)]
+    for request in asked:
         for event in run.history.of("committed"):
             names = ("cancellations", "workflow.cancellation.requests")
             if (
@@ -129,7 +131,7 @@ def _taken_hold(run: RunView) -> Event | None:
             ):
                 signs.append(event)
                 break
-    by_message = run.cancellations and all(_is_by_message(ask) for ask in run.cancel_asks)
+    by_message = asked and all(_is_by_message(ask) for ask in run.cancel_asks)
     read = run.first_read("CANCELLED")
     if by_message and read is not None:
         signs.append(run.history.events[read.seq])

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 import contract
+from harness import settings
 from harness.document import MistakesFound
 from harness.runner import reporting, selection, standing
 from harness.runner.crew import Crew
@@ -28,6 +29,7 @@ from harness.verdict import Outcome
 
 _MARKS: Final = {"passed": "✓", "failed": "✗", "unknown": "?", "not supported": "-", "not bound": " ", "untested": "·"}
 _STYLES: Final = {"passed": "green", "failed": "red", "unknown": "yellow", "not supported": "dim", "untested": "dim"}
+_MOST_CLAUSES: Final = 12
 FAILED, UNUSABLE, UNKNOWN = 1, 2, 3
 
 
@@ -80,6 +82,11 @@ def check(
         raise click.UsageError(
             f"no scenario is selected, of {len(scenarios)}; take less narrow -k, --clause or --level"
         )
+    if stack == "external":
+        try:
+            settings.external_stack()
+        except LookupError as error:
+            raise click.UsageError(str(error)) from error
     if stack == "external" and jobs > 1:
         console.print("An external stack serves one subject at a time: one job.", style="dim")
         jobs = 1
@@ -98,7 +105,7 @@ def check(
 
     outcomes = _carry_out(chosen, crew, min(jobs, len(chosen)), console, again)
     reporting.write(outcomes, subject, directory, again)
-    _conclude(outcomes, subject, console, directory, is_whole=len(chosen) == len(scenarios))
+    _conclude(outcomes, subject, console, directory, is_whole=not paths and len(chosen) == len(scenarios))
 
 
 def _read(subject_file: Path, paths: Sequence[Path]) -> tuple[Subject, list[Scenario]]:
@@ -256,4 +263,5 @@ def _tell_what_is_next(found: Sequence[standing.ClauseStanding], level: int, con
         ):
             lacking.setdefault(one.standing, []).append(one.clause.id)
     for what, clauses in lacking.items():
-        console.print(f"  to level {level} {what}: {', '.join(clauses)}", style="dim", highlight=False)
+        named = ", ".join(clauses[:_MOST_CLAUSES]) + (", …" if len(clauses) > _MOST_CLAUSES else "")
+        console.print(f"  to level {level}: {len(clauses)} {what} ({named})", style="dim", highlight=False)

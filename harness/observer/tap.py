@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
@@ -24,6 +26,7 @@ _POLL_MS = 100
 _MOST_RECORDS = 2000
 _REQUEST_MS = 5000
 _AGAIN_SECONDS = 0.2
+_LOG_APPEND_TIME = 1
 
 Seen = Callable[[Scope, Event], None]
 
@@ -104,7 +107,11 @@ class KafkaTap:
             missing = [topic for topic in self._topics if topic not in there]
             if not missing:
                 return
-            wanted = {topic: {"num_partitions": PARTITIONS, "replication_factor": -1} for topic in missing}
+            # The broker's own clock orders messages of different partitions, which those of their producers do not.
+            told = {"message.timestamp.type": "LogAppendTime"}
+            wanted = {
+                topic: {"num_partitions": PARTITIONS, "replication_factor": -1, "configs": told} for topic in missing
+            }
             try:
                 admin.create_topics(wanted, wait_for_metadata=True)
             except TopicAlreadyExistsError:
@@ -162,14 +169,21 @@ class KafkaTap:
             for part, position in self._positions.items():
                 consumer.seek(part, position)
             while not self._stop.is_set():
-                for part, records in consumer.poll(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS).items():
-                    for record in records:
-                        self._take_or_break_off(record)
-                    with self._moved:
-                        self._positions[part] = records[-1].offset + 1
-                        self._moved.notify_all()
+                polled = consumer.poll(timeout_ms=_POLL_MS, max_records=_MOST_RECORDS)
+                for record in self._in_order(list(itertools.chain(*polled.values()))):
+                    self._take_or_break_off(record)
+                with self._moved:
+                    self._positions.update({part: records[-1].offset + 1 for part, records in polled.items()})
+                    self._moved.notify_all()
         finally:
             consumer.close()
+
+    def _in_order(self, records: list[Any]) -> list[Any]:
+        """What was read at once: by the time of appending, then along the way that a run's messages take. Of topics whose
+        times are their producers', no such order is known, and each partition has its own."""
+        if any(record.timestamp_type != _LOG_APPEND_TIME for record in records):
+            return records
+        return sorted(records, key=lambda record: (record.timestamp, self._topics.index(record.topic)))
 
     def _take_or_break_off(self, record: Any) -> None:
         try:
@@ -196,6 +210,8 @@ class KafkaTap:
         if dead_of is not None:
             data["from_topic"] = dead_of
         data |= {"partition": record.partition, "offset": record.offset, "key": key}
+        if record.timestamp_type == _LOG_APPEND_TIME:
+            data["appended"] = datetime.fromtimestamp(record.timestamp / 1000, UTC).isoformat(timespec="milliseconds")
         if value is not None:
             data["value"] = value
         else:

@@ -124,7 +124,7 @@ class Crew:
                     self._bench = self._make_bench(ending)
                     self._endings.push(ending)
                 except Exception as error:
-                    log.exception("the bench could not be made")
+                    log.debug("the bench could not be made", exc_info=True)
                     ending.close()
                     self._why_no_bench = f"the subject or its stack could not be started: {error}"
             return self._bench if self._why_no_bench is None else None

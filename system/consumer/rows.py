@@ -74,11 +74,6 @@ def row_of(run_id: str, definition: Definition, record: StepRecord) -> dict[str,
     step = definition.steps[record.step_id]
     kind = step.kind
     parent = None if step.slot is None else definition.steps[step.slot.parent]
-    policy = None
-    if isinstance(kind, ForkJoinStep):
-        policy = kind.join_policy
-    elif parent is not None and isinstance(parent.kind, ForkJoinStep):
-        policy = parent.kind.join_policy
     return {
         "run_id": run_id,
         "step_id": record.step_id,
@@ -91,13 +86,21 @@ def row_of(run_id: str, definition: Definition, record: StepRecord) -> dict[str,
         "started_at": record.started_at,
         "completed_at": record.completed_at,
         "parent_step_id": None if parent is None else parent.id,
-        "branch_name": record.branch,
-        "join_policy": policy,
+        "branch_name": _nearest_branch(definition, record.step_id),
+        "join_policy": kind.join_policy if isinstance(kind, ForkJoinStep) else None,
         "path": record.path,
         "generation": record.generation,
         "attempt": record.attempt,
         "task_id": record.task_id,
     }
+
+
+def _nearest_branch(definition: Definition, step_id: str) -> str | None:
+    """The branch of the nearest fork_join around a step, however deep it runs in it (TBL-06)."""
+    slot = definition.steps[step_id].slot
+    while slot is not None and slot.branch is None:
+        slot = definition.steps[slot.parent].slot
+    return None if slot is None else slot.branch
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,10 @@ def _plain(value: Any) -> Any:
         return int(value)
     if is_number(value) and abs(value) >= _EXACT:
         # Beyond this range JSON implementations differ (REF-27): all of them agree on the double.
-        return float(value) if abs(value) < 1e308 else str(value)
+        try:
+            return float(value)
+        except OverflowError:
+            return str(value)
     return value if value is not MISSING else "(nothing)"
 
 
