@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,10 @@ log = logging.getLogger(__name__)
 
 _CATCH_UP_SECONDS = 15.0
 _SETTLE_SECONDS = 0.5
-_QUIET_SECONDS = 0.1
+_QUIET_SECONDS = 0.2
+_BRIEFLY_SECONDS = 2.0
+_WAIT_SECONDS = 0.25
+_MOST_DRAINS = 20
 _TICK_SECONDS = 0.01
 _AT_ONCE = 16
 _MOST_RUNS_READ = 4
@@ -50,8 +53,9 @@ def execute(scenario: Scenario, bench: Bench, history: Path, seed: int, drawn: M
     reason: str | None = None
     verdict: Verdict = "passed"
     with HistoryWriter(history) as writer:
+        ending = _Ending()
         try:
-            _carry_out(scenario, bench, writer, seed, drawn)
+            _carry_out(scenario, bench, writer, seed, drawn, ending)
         except NotSupported as error:
             verdict, reason = "not supported", str(error)
         except Broken as error:
@@ -63,7 +67,8 @@ def execute(scenario: Scenario, bench: Bench, history: Path, seed: int, drawn: M
             verdict, reason = "unknown", f"the harness itself failed: {error!r}"
         if died := bench.deaths_since(deaths):
             findings += [Finding("processes", scenario.clauses[0], "process died", told) for told in died]
-        writer.add("harness", "end", reason=reason or (findings[0].explanation if findings else "done"))
+        told = reason or (findings[0].explanation if findings else "done")
+        writer.add("harness", "end", reason=told, waited=ending.waited, drained=ending.drained)
         if verdict != "not supported":
             found, crashes = checkers.check_all(writer.history())
             findings += _counting(found, scenario)
@@ -75,6 +80,15 @@ def execute(scenario: Scenario, bench: Bench, history: Path, seed: int, drawn: M
         more = f" (and {len(findings) - 1} more findings)" if len(findings) > 1 else ""
         verdict, reason = "failed", first + more
     return Executed(verdict, reason, tuple(findings), history)
+
+
+@dataclass
+class _Ending:
+    """How far a history reaches: the runs that have ended or were waited for to the last, and whether all was read that was
+    published up to the last change of any row."""
+
+    waited: list[str] = field(default_factory=list)
+    drained: bool = False
 
 
 def _begin(world: World, seed: int, drawn: Mapping[str, Any]) -> None:
@@ -97,7 +111,9 @@ def _begin(world: World, seed: int, drawn: Mapping[str, Any]) -> None:
     )
 
 
-def _carry_out(scenario: Scenario, bench: Bench, writer: HistoryWriter, seed: int, drawn: Mapping[str, Any]) -> None:
+def _carry_out(
+    scenario: Scenario, bench: Bench, writer: HistoryWriter, seed: int, drawn: Mapping[str, Any], ending: _Ending
+) -> None:
     world = World(scenario, bench, writer, drawn)
     _begin(world, seed, drawn)
     watchdog = Watchdog(world, scenario.expectations)
@@ -110,7 +126,7 @@ def _carry_out(scenario: Scenario, bench: Bench, writer: HistoryWriter, seed: in
         for expectation in scenario.expectations:
             if expectation.mode == "eventually":
                 waiting.for_expectation(expectation)
-        _settle(world, watchdog)
+        _settle(world, watchdog, ending)
         wrong = [waiting.look_once(one) for one in scenario.expectations if one.mode == "finally"]
         watchdog.check()
         if findings := [finding for finding in wrong if finding is not None]:
@@ -118,7 +134,8 @@ def _carry_out(scenario: Scenario, bench: Bench, writer: HistoryWriter, seed: in
         watchdog.note_held()
     except Broken:
         # What came of the runs belongs to the evidence.
-        bench.observer.catch_up(world.scope, 2.0)
+        _drain(world, _BRIEFLY_SECONDS)
+        ending.waited = [run_id for run_id in world.made if world.has_ended(run_id)]
         raise
     finally:
         world.close()
@@ -146,9 +163,10 @@ def _do(act: Act, world: World, waiting: Waiting, watchdog: Watchdog) -> None:
         world.writer.add("harness", "act", act=act.word, arguments=dict(act.arguments), outcome=outcome)
 
 
-def _settle(world: World, watchdog: Watchdog) -> None:
-    """See what comes late: wait until nothing more is heard of the runs while no agent is at work, half a second at most;
-    then see to it that all of it is in the history."""
+def _settle(world: World, watchdog: Watchdog, ending: _Ending) -> None:
+    """See what comes late: let every run end that can, wait until nothing more is heard of them while no agent is at work,
+    half a second at most; then see to it that all of it is in the history."""
+    _let_runs_end(world, watchdog)
     begun = time.monotonic()
     quiet_since, seen = begun, -1
     while (now := time.monotonic()) - begun < _SETTLE_SECONDS and now - quiet_since < _QUIET_SECONDS:
@@ -157,12 +175,41 @@ def _settle(world: World, watchdog: Watchdog) -> None:
                 quiet_since, seen = now, heard
             world.view.changed.wait(_TICK_SECONDS)
         watchdog.check()
+    is_quiet = now - quiet_since >= _QUIET_SECONDS
     _read_over_rest(world)
-    if blind := world.bench.observer.catch_up(world.scope, _CATCH_UP_SECONDS):
+    if blind := _drain(world, _CATCH_UP_SECONDS):
         raise SetUpBroke(f"not everything could be seen: {blind}")
     if wrong := world.bench.observer.whats_wrong(world.scope):
         raise SetUpBroke(wrong)
+    ending.drained = is_quiet
+    ending.waited = [run_id for run_id in world.made if world.has_ended(run_id) or not world.may_wait_for_ever]
     watchdog.check()
+
+
+def _let_runs_end(world: World, watchdog: Watchdog) -> None:
+    """Wait for the runs that nothing keeps from ending: none of them is to be lost unseen."""
+    deadline = time.monotonic() + world.scenario.deadline_seconds
+    world.may_wait_for_ever = True
+    while not all(map(world.has_ended, world.made)):
+        watchdog.check()
+        if world.view.busy_calls() or not world.bench.processes.are_all_running:
+            return
+        if time.monotonic() > deadline:
+            world.may_wait_for_ever = False
+            return
+        with world.view.changed:
+            world.view.changed.wait(_WAIT_SECONDS)
+
+
+def _drain(world: World, deadline_seconds: float) -> str | None:
+    """Read all topics to their ends after the last change of any row; None, or what could not be seen."""
+    for _ in range(_MOST_DRAINS):
+        changes = world.view.row_changes
+        if blind := world.bench.observer.catch_up(world.scope, deadline_seconds):
+            return blind
+        if world.view.row_changes == changes:
+            return None
+    return "rows keep changing"
 
 
 def _read_over_rest(world: World) -> None:

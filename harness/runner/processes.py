@@ -36,6 +36,7 @@ class Processes:
         self._watches: dict[str, list[tuple[list[RoleProcess], Any]]] = {}
         self._paused: set[str] = set()
         self._disturbed = False
+        self._parts_away: set[str] = set()
         self._lock = threading.RLock()
 
     @property
@@ -43,18 +44,30 @@ class Processes:
         """Whether something was done since the last `restore`."""
         return self._disturbed
 
+    @property
+    def are_all_running(self) -> bool:
+        """Whether nothing of the subject's is away or stands still, and the stack's servers run as far as is known."""
+        away = any(
+            not process.is_running
+            for name, role in self._running.roles.items()
+            for process in role[: self._baseline[name]]
+        )
+        return not away and not self._paused and not self._parts_away
+
     def kill(self, writer: HistoryWriter, role: str, number: int | None) -> None:
         """SIGKILL, to one process or all that run."""
         for name, process in self._each(role, number):
             with contextlib.suppress(NotRunning):
                 process.kill()
                 writer.add("process", "killed", process=name)
+                self._note_away(name)
             self._paused.discard(name)
 
     def stop(self, writer: HistoryWriter, role: str, number: int | None) -> None:
         """An orderly end."""
         for name, process in self._each(role, number):
             process.stop()
+            self._note_away(name)
             writer.add("process", "stopped", process=name, exit_code=getattr(process, "exit_code", None))
             self._paused.discard(name)
 
@@ -63,6 +76,7 @@ class Processes:
         if role in _PARTS:
             for name, part in self._each(role, None):
                 self._guarded(part.start)
+                self._parts_away.discard(name)
                 writer.add("process", "started", process=name)
             return
         ended = [process for process in self._role(role) if not process.is_running]
@@ -111,8 +125,9 @@ class Processes:
             raise SetUpBroke(f"no process of the role {role} runs, so none can be removed")
         self.stop(writer, role, alive[-1].number)
 
-    def lacking(self, role: str) -> str | None:
-        """What keeps a role from being ready; None when all its processes are."""
+    def lacking(self, role: str, writer: HistoryWriter | None = None) -> str | None:
+        """What keeps a role from being ready; None when all its processes are. Those that have become ready since the last
+        time are noted."""
         with self._lock:
             processes = list(self._role(role))
             if not any(process.is_running for process in processes):
@@ -123,6 +138,10 @@ class Processes:
                     return str(lacking)
                 watch.close()
                 self._watches[role].remove(entry)
+                if writer is not None:
+                    for process in launched:
+                        if process.is_running:
+                            writer.add("process", "ready", process=process.name)
             return None
 
     def redeliver(self, writer: HistoryWriter, group: str, offsets: dict[Any, int]) -> None:
@@ -164,6 +183,7 @@ class Processes:
                     if process.is_running:
                         process.stop()
             self._paused.clear()
+            self._parts_away.clear()
             for name, role in self._running.roles.items():
                 ended = [process for process in role[: self._baseline[name]] if not process.is_running]
                 if ended:
@@ -216,6 +236,10 @@ class Processes:
         if role not in self._running.roles:
             raise NotSupported(f"the harness plays the role {role}, and nothing can be done to its processes")
         return self._running.role(cast(RoleName, role))
+
+    def _note_away(self, name: str) -> None:
+        if name in _PARTS:
+            self._parts_away.add(name)
 
     def _guarded(self, act: Any) -> None:
         try:

@@ -60,6 +60,9 @@ class View:
         self.about_runs = 0
         """How many messages, rows and calls of the runs there were."""
 
+        self.row_changes = 0
+        """How often a row was seen changed."""
+
         self.count = 0
         self._requests: dict[int, Event] = {}
 
@@ -69,6 +72,7 @@ class View:
             self.count += 1
             if event.source in ("kafka", "database", "agent") and event.run is not None and event.kind != "snapshot":
                 self.about_runs += 1
+            self.row_changes += event.kind in ("run_row", "step_row")
             take = getattr(self, f"_take_{event.kind}", None)
             if take is not None:
                 take(event)

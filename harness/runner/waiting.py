@@ -164,7 +164,7 @@ class Waiting:
                     run=request.get("run"),
                 )
             for role in roles_in(condition, dict(self._world.values)):
-                probes.ready[role] = self._world.bench.processes.lacking(role)
+                probes.ready[role] = self._world.bench.processes.lacking(role, self._world.writer)
 
     def _check_observer(self) -> None:
         if wrong := self._world.bench.observer.whats_wrong(self._world.scope):

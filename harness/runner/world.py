@@ -24,6 +24,7 @@ _FAST_RETRIES = {"max_retries": 3, "initial_delay_ms": 20, "max_delay_ms": 100, 
 """What an agent's record says where the scenario does not: quick, so that a scenario is not spent waiting."""
 
 _TIMEOUT_MS = 60_000
+_TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _CATCH_UP_SECONDS = 10.0
 _T = TypeVar("_T")
 _VERSION = "1"
@@ -41,6 +42,12 @@ class World:
         self.scripts: dict[str, ScenarioScript] = {}
         self.definition_ids: dict[str, str] = {}
         self.offsets: Mapping[Any, int] = {}
+        self.made: list[str] = []
+        """The runs that acts have made."""
+
+        self.may_wait_for_ever = True
+        """Whether something keeps runs from ending, so that nobody has waited for them to the last."""
+
         self.values: dict[str, Any] = {**drawn, "unique": self.unique}
         self.values["agents"] = {
             name: {"name": self.agent_name(name), "url": bench.agents.url(self.agent_name(name))}
@@ -98,9 +105,15 @@ class World:
         """Note a run that is made now."""
         with self.view.changed:
             self.values[alias] = {"id": run_id}
+        self.made.append(run_id)
         self.bench.observer.scopes.add_run(
             self.scope, run_id, alias, workflow=workflow, plan=plan, input=input_data, via=via
         )
+
+    def has_ended(self, run_id: str) -> bool:
+        """Whether the run's row was last seen in a terminal status."""
+        row = self.view.run(run_id).row
+        return row is not None and row.get("status") in _TERMINAL
 
     def await_in_view(self, find: Callable[[], _T | None], what: str) -> _T:
         """The first thing that is found in the view, up to the scenario's deadline.

@@ -94,12 +94,16 @@ def _flood_topics(place: Bench, messages: int, seed: int, say: Callable[[str], N
     try:
         for topic, kind in _TOPICS.items():
             source = random.Random(f"{seed} {topic}")
+            pending = {}
             for number in range(messages):
                 key = f"bad-{number}".encode()
-                producer.send(topic, key=key, value=bad_message(kind, source))
+                pending[key] = producer.send(topic, key=key, value=bad_message(kind, source))
+            producer.flush()
+            for key, future in pending.items():
+                # Only what Kafka has taken can be expected on a DLQ.
+                future.get(timeout=60)
                 sent[topic].add(key)
             say(f"{messages} bad messages sent to {topic}")
-        producer.flush()
     finally:
         producer.close()
     return sent

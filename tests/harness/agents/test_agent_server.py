@@ -21,6 +21,7 @@ from harness.agents import (
     Action,
     AgentServer,
     Body,
+    Call,
     Echo,
     Fail,
     Hang,
@@ -260,3 +261,30 @@ def test_the_program_says_what_to_do_when_its_port_is_taken() -> None:
         )
     assert ended.returncode == 1
     assert "choose another --port" in ended.stderr
+
+
+def test_a_forgotten_agent_lets_its_open_calls_go(agents: AgentServer) -> None:
+    agents.play("worker", always(Hang()))
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(_call, agents.url("worker"), timeout=20.0)
+        agents.wait_for(lambda calls: len(calls) == 1, 10)
+        agents.forget("worker")
+        assert answer.result(10).status_code == 404
+    assert _call(agents.url("worker")).status_code == 404
+
+
+def test_a_listener_hears_of_a_call_before_its_answer_leaves(agents: AgentServer) -> None:
+    heard: list[tuple[str, object]] = []
+
+    class Listener:
+        def begun(self, call: Call) -> None:
+            heard.append(("begun", call.task_id))
+
+        def ends(self, call: Call, ending: str, status: int | None, body: bytes | None) -> None:
+            assert call.task_id == "t"
+            heard.append((ending, status if body is None else (status, json.loads(body)["result"])))
+
+    agents.listen(Listener())
+    agents.play("worker", always(Ok({"n": 1})))
+    _call(agents.url("worker"), "t")
+    assert heard == [("begun", "t"), ("answered", (200, {"n": 1}))]

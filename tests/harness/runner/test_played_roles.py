@@ -110,3 +110,20 @@ def test_a_subject_that_does_nothing_fails_on_tables_and_topics_that_the_harness
     assert outcome.verdict == "failed"
     assert outcome.reason is not None
     assert "no row is there" in outcome.reason
+
+
+def test_rows_are_read_through_the_binding_s_queries(
+    stack: EmbeddedStack, empty_database: Callable[[], str], scenario: Named, tmp_path: Path
+) -> None:
+    rows = """
+binding:
+  rows:
+    runs: "SELECT * FROM workflow_runs WHERE run_id LIKE 'run-%';"
+    steps: "SELECT id, run_id, step_id, upper(status) AS status, started_at, input_data, output_data FROM step_executions"
+"""
+    text = _REFERENCE.format(role="consumer", root=ROOT).replace("alone-", "bound-")
+    place = ExternalStack(_url(empty_database()), stack.kafka_brokers)
+    with Bench(_subject(tmp_path, text + rows), place) as bench:
+        assert bench.way_of(None) == "message", "the rows are the subject's own"
+        outcome = run(scenario("passes"), bench, history_directory=tmp_path, seed=1)
+    assert (outcome.verdict, outcome.reason) == ("passed", None)

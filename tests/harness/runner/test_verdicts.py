@@ -56,6 +56,9 @@ def test_the_history_of_what_passed_is_kept_when_asked_for(carry_out: Callable[.
     } <= kinds
     assert history.begin is not None
     assert set(history.begin["agents"]) == {"first", "second"}
+    (end,) = history.of("end")
+    assert end["drained"] is True
+    assert end["waited"] == list(history.runs)
     topics = {event["topic"] for event in history.of("message")}
     assert topics >= {"requests", "tasks", "results", "updates"}
     assert {event["by"] for event in history.of("message")} == {"subject"}
