@@ -1,6 +1,6 @@
 """The composition root: each role of the system is put together here, from settings and adapters, and run.
 
-python -m system api | consumer | bridge | dead-letters | settings
+python -m system api | consumer | bridge | dead-letters | healthy | settings
 """
 
 from __future__ import annotations
@@ -50,6 +50,17 @@ def bridge() -> None:
     from system.bridge.service import serve
 
     serve(_settings())
+
+
+@main.command()
+def healthy() -> None:
+    """Tell whether the role that runs here with these settings goes on: exit code 0, or 1 and what is wrong."""
+    from system.heartbeat import why_unhealthy
+
+    wrong = why_unhealthy(_settings())
+    if wrong is not None:
+        click.echo(wrong, err=True)
+        sys.exit(1)
 
 
 @main.command()

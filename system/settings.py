@@ -157,6 +157,12 @@ class Settings:
     log_format: str = _setting(
         "LOG_FORMAT", _one_of("text", "json", fold=str.lower), "text", "Log lines for people or for machines."
     )
+    heartbeat_file: str | None = _setting(
+        "HEARTBEAT_FILE",
+        _text,
+        None,
+        "File that a consumer or bridge touches as long as it goes on; `python -m system healthy` looks at its age.",
+    )
     api_host: str = _setting("API_HOST", _text, "127.0.0.1", "Address that the API listens on.")
     api_port: int = _setting("API_PORT", _whole(1, 65535), 8000, "Port that the API listens on.")
     api_threads: int = _setting("API_THREADS", _whole(1, 256), 8, "Requests that the API works on at once.")

@@ -14,10 +14,10 @@ import click
 
 from harness.agents import AgentServer
 from harness.cli.quick_start import quick_start
-from harness.cli.sample_agents import SCRIPTS, register
 from harness.cli.upkeep import GivenUp, Upkeep
 from harness.client import ApiClient, ApiError
 from harness.document import MistakesFound
+from harness.sample_agents import SCRIPTS, register
 from harness.stack import EmbeddedStack, StackError, progress_to
 from harness.stack.ports import HeldPort
 from harness.subject import RoleName, RunningSubject, Subject, SubjectError
@@ -124,7 +124,7 @@ def _tell(running: RunningSubject, agents: AgentServer) -> None:
     has_api = "api" in running.roles
     if has_api:
         with ApiClient(running.api_url) as api:
-            register(api, agents)
+            register(api, agents.url)
     stack = running.stack
     places = {
         "API": f"{running.api_url}/api/v1" if has_api else "not played by this subject",

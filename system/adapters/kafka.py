@@ -22,7 +22,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from system.ports import Fenced, Message, PublishError, Received
+from system.ports import BusAway, Fenced, Message, PublishError, Received
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +139,7 @@ class KafkaSubscription:
         instance_id: str | None = None,
         on_assigned: Callable[[Sequence[tuple[str, int]]], None] = lambda _: None,
         on_revoked: Callable[[Sequence[tuple[str, int]]], None] = lambda _: None,
+        on_polled: Callable[[], None] = lambda: None,
     ) -> None:
         # A member with a fixed identity takes its partitions up again at once when it is back (static membership).
         identity = {"group.instance.id": instance_id} if instance_id is not None else {}
@@ -171,6 +172,7 @@ class KafkaSubscription:
         self._paused = False
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
+        self._on_polled = on_polled
         self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -186,6 +188,7 @@ class KafkaSubscription:
 
     def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:
         first = self._consumer.poll(timeout_seconds)
+        self._on_polled()
         if first is None:
             return ()
         # Whatever has been fetched already comes along without waiting: small batches when idle, large ones under load.
@@ -206,13 +209,15 @@ class KafkaSubscription:
             log.debug("%s[%d] is not ours any more: %s", topic, partition, error)
 
     def end_offsets(self, partitions: Sequence[tuple[str, int]], timeout_seconds: float) -> dict[tuple[str, int], int]:
-        """Offset behind the newest message of each partition, as the broker says now."""
-        return {
-            (topic, number): self._consumer.get_watermark_offsets(
-                TopicPartition(topic, number), timeout=timeout_seconds
-            )[1]
-            for topic, number in partitions
-        }
+        try:
+            return {
+                (topic, number): self._consumer.get_watermark_offsets(
+                    TopicPartition(topic, number), timeout=timeout_seconds
+                )[1]
+                for topic, number in partitions
+            }
+        except KafkaException as error:
+            raise BusAway(error.args[0].str()) from error
 
     def pause(self) -> None:
         self._paused = True

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from system.adapters.kafka import KafkaSubscription
 from system.adapters.membership import join_group
 from system.bridge.dispatch import Dispatcher, PartitionName
+from system.heartbeat import Heartbeat
 from system.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,50 +26,48 @@ _HELD_LIMIT_BYTES = 256 << 20
 # How long a rebalance waits for begun calls, so that the next owner need not repeat them. Other members wait as well.
 _REVOKE_SECONDS = 2.0
 _END_OFFSETS_SECONDS = 5.0
-# How long a start waits for a database that is away, to have its identity in the group from it.
-_SLOT_PATIENCE_SECONDS = 3.0
 _UNKNOWN_END = 2**63 - 1
 
 
+Told = Callable[[Sequence[PartitionName]], None]
+
+
+def _wait(done: Future[None], timeout_seconds: float) -> None:
+    """Wait for a future; raises TimeoutError of concurrent.futures when it is not done by then."""
+    done.result(timeout_seconds)
+
+
 class Intake:
-    """Reads tasks in a thread of its own and hands them to the dispatcher's loop, batch by batch."""
+    """Reads tasks in a thread of its own and hands them to the dispatcher's loop, batch by batch.
+
+    Args:
+        limit: tasks held at once, above which nothing more is fetched.
+        join: makes the subscription, which tells of partitions that are `assigned` and `revoked`.
+        wait: how the thread waits for the loop to do something, up to so many seconds.
+    """
 
     def __init__(
         self,
-        settings: Settings,
-        engine: Engine,
         dispatcher: Dispatcher,
         loop: asyncio.AbstractEventLoop,
         on_broken: Callable[[BaseException], None],
+        *,
+        limit: int,
+        join: Callable[[Told, Told], Subscription],
+        wait: Callable[[Future[None], float], None] = _wait,
     ) -> None:
         self._dispatcher = dispatcher
         self._loop = loop
         self._on_broken = on_broken
-        self._limit = settings.bridge_max_in_flight
+        self._limit = limit
+        self._wait = wait
         self._generation = 0
         self._handed = 0
         self._paused = False
         self._stop_reading = threading.Event()
         self._leave = threading.Event()
-        self._settings = settings
-        self._subscription = join_group(
-            engine, settings.kafka_bridge_group_id, self._join, patience_seconds=_SLOT_PATIENCE_SECONDS
-        )
-        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
-
-    def _join(self, instance_id: str | None) -> KafkaSubscription:
-        settings = self._settings
-        return KafkaSubscription(
-            settings.kafka_brokers,
-            group_id=settings.kafka_bridge_group_id,
-            topics=[settings.kafka_tasks_topic],
-            client_id="workflow-http-bridge",
-            session_timeout_ms=settings.kafka_session_timeout_ms,
-            max_message_bytes=settings.kafka_max_message_bytes,
-            instance_id=instance_id,
-            on_assigned=self._assigned,
-            on_revoked=self._revoked,
-        )
+        self._subscription = join(self._assigned, self._revoked)
+        self._thread = threading.Thread(target=self.run, name="intake", daemon=True)
 
     def start(self) -> None:
         """Begin to read."""
@@ -87,7 +86,8 @@ class Intake:
             if self._thread.is_alive():
                 log.warning("the group was not left within %.1f s; Kafka will notice by itself", timeout_seconds)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Read until `leave` is asked for; the body of the thread."""
         try:
             while not self._leave.is_set():
                 self._store_marks()
@@ -127,7 +127,7 @@ class Intake:
     def _assigned(self, names: Sequence[PartitionName]) -> None:
         try:
             ends = dict(self._subscription.end_offsets(names, _END_OFFSETS_SECONDS))
-        except KafkaException as error:
+        except BusAway as error:
             log.warning("end offsets unknown, so that every task counts as possibly repeated: %s", error)
             ends = dict.fromkeys(names, _UNKNOWN_END)
         self._loop.call_soon_threadsafe(self._dispatcher.assigned, self._generation, ends)
@@ -136,7 +136,7 @@ class Intake:
         if not self._leave.is_set():
             settled: Future[None] = asyncio.run_coroutine_threadsafe(self._dispatcher.revoked(names), self._loop)
             try:
-                settled.result(_REVOKE_SECONDS)
+                self._wait(settled, _REVOKE_SECONDS)
             except FutureTimeoutError:
                 settled.cancel()
                 log.info("calls in flight go on although their partitions went to another member")

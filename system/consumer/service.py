@@ -28,6 +28,7 @@ from system.consumer.folding import Limits
 from system.consumer.loop import ConsumerLoop, LoopSettings
 from system.consumer.store import ConsumerStore
 from system.dead_letters import topic_of
+from system.heartbeat import Heartbeat
 from system.outbox import Outbox
 from system.settings import Settings
 
@@ -54,6 +55,8 @@ def serve(settings: Settings) -> None:
         settings.kafka_brokers, client_id=name, max_message_bytes=settings.kafka_max_message_bytes
     )
 
+    heartbeat = Heartbeat(settings.heartbeat_file)
+
     def join(instance_id: str | None) -> KafkaSubscription:
         return KafkaSubscription(
             settings.kafka_brokers,
@@ -63,6 +66,7 @@ def serve(settings: Settings) -> None:
             session_timeout_ms=settings.kafka_session_timeout_ms,
             max_message_bytes=settings.kafka_max_message_bytes,
             instance_id=instance_id,
+            on_polled=heartbeat.beat,
         )
 
     subscription = join_group(engine, settings.kafka_group_id, join, patience_seconds=_DATABASE_PATIENCE_SECONDS)

@@ -1,11 +1,11 @@
-"""The two sample agents of `plumbline up`, and their records in the registry."""
+"""The two sample agents that one tries an executor with, and their records in its registry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from harness.agents import SAMPLES, Action, AgentServer, Echo, Script, Slow
+from harness.agents import SAMPLES, Action, Echo, Script, Slow
 from harness.client import ApiClient
 
 _MOST_SECONDS = 60.0
@@ -29,12 +29,12 @@ _DESCRIPTIONS: Final = {
 }
 
 
-def register(api: ApiClient, agents: AgentServer) -> None:
-    """Make the registry name both agents where they are now; what it says already is left as it is."""
+def register(api: ApiClient, url_of: Callable[[str], str]) -> None:
+    """Make the registry name both agents where `url_of(name)` says; what it says already is left as it is."""
     for name in SCRIPTS:
         record = {
             "name": name,
-            "url": agents.url(name),
+            "url": url_of(name),
             "description": _DESCRIPTIONS.get(name),
             "timeout_ms": _TIMEOUT_MS,
         }
