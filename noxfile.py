@@ -38,6 +38,7 @@ def tests(session: nox.Session) -> None:
     """Linters, types, the walls between the parts, and all tests but the integration suite."""
     install(session)
     check(session)
+    build_docs(session)
     session.run(
         "pytest", *(session.posargs or ["tests", "--ignore=tests/integration", "-n", "2", "--dist", "loadfile"])
     )
@@ -55,6 +56,20 @@ def check(session: nox.Session) -> None:
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
     session.run("lint-imports", "--no-cache", silent=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The pages of docs/ as HTML below build/docs: broken links, missing anchors, pages that no list has are errors."""
+    install(session)
+    build_docs(session)
+
+
+def build_docs(session: nox.Session) -> None:
+    session.run(
+        "sphinx-build", "--builder", "html", "--nitpicky", "--fail-on-warning", "--keep-going", "--quiet",
+        "docs", "build/docs",
+    )  # fmt: skip
 
 
 @nox.session
@@ -95,5 +110,5 @@ def lock(session: nox.Session) -> None:
     session.run(
         "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate",
         "--python-version", "3.11", "--extra", "system", "--extra", "harness", "--group", "test", "--group", "lint",
-        "--upgrade", "-o", str(LOCK), "pyproject.toml",
+        "--group", "docs", "--upgrade", "-o", str(LOCK), "pyproject.toml",
     )  # fmt: skip
