@@ -10,24 +10,33 @@ import multiprocessing
 import os
 import random
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.scenario import MistakesFound
-from tests.mutants import table
+from tests.mutants import record, table
 from tests.mutants.catalogue import IMPOSTORS, MUTANTS, VARIANTS
 from tests.mutants.choice import unbound
-from tests.mutants.tally import Exposure, Fate, Tally, suspects_among
-from tests.mutants.trial import ROOT, Limits, all_scenarios, control, end_with, expose, try_mutant
+from tests.mutants.tally import Exposure, Fate, Judged, Tally, suspects_among
+from tests.mutants.trial import ROOT, Limits, all_scenarios, begin, control, expose, try_mutant
 
 PAGE = ROOT / "docs" / "mutants.md"
+RESULTS = ROOT / "results" / "mutants.jsonl"
 KINDS = ("mutants", "impostors", "variants")
+
+_MOST_IN_A_ROUND = 100
+"""Processes are made anew after so many trials: what clients of stacks that are gone keep does not add up."""
+
+_MOST_ATTEMPTS = 2
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -45,6 +54,13 @@ KINDS = ("mutants", "impostors", "variants")
     default=ROOT / "scenarios",
     help="Where the suite is.",
 )
+@click.option(
+    "--results",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=RESULTS,
+    help="Where each result is written as it comes. [default: results/mutants.jsonl]",
+)
+@click.option("--resume", is_flag=True, help="Keep what --results holds already, and judge the others.")
 @click.option("--list", "listing", is_flag=True, help="List the catalogue and end.")
 def main(
     only: tuple[str, ...],
@@ -53,6 +69,8 @@ def main(
     workers: int,
     seed: int,
     folder: Path,
+    results: Path,
+    resume: bool,
     listing: bool,
 ) -> None:
     """Have the suite judge those that it must catch, and those that it must let pass."""
@@ -69,7 +87,10 @@ def main(
         raise click.ClickException("there is no scenario, or nothing to judge: this is an error, and no success")
     for mutant in unbound([one for one in MUTANTS if one.name in names], scenarios):
         console.print(f"[yellow]no scenario binds {mutant.clause}, which names the fault of {mutant.name}[/yellow]")
-    tally = judge(names, Limits(seed=seed, scenarios=folder), workers, console)
+    known = _known(results, names) if resume else {}
+    if not resume:
+        results.unlink(missing_ok=True)
+    tally = judge(names, Limits(seed=seed, scenarios=folder), workers, console, results, known)
     table.show(tally, console)
     if not (only or sample or kinds):
         table.write_page(tally, PAGE)
@@ -93,32 +114,40 @@ def chosen(only: Sequence[str], sample: int | None, kinds: Sequence[str], seed: 
     return [name for kind in ("variants", "impostors", "mutants") if kind in kinds for name in by_kind[kind]]
 
 
-def judge(names: Sequence[str], limits: Limits, workers: int, console: Console) -> Tally:
-    """Judge all of them, `workers` at a time, each in a process with a stack of its own; then the killers themselves."""
-    fates: dict[str, Fate] = {}
-    exposures: dict[str, Exposure] = {}
+def _known(path: Path, names: Sequence[str]) -> dict[str, Fate | Exposure]:
+    """What is known already of what is to be judged. What could not be judged the last time is judged again."""
+    try:
+        found = record.read(path) if path.exists() else {}
+    except record.RecordError as error:
+        raise click.ClickException(f"{error}; leave --resume away to begin anew") from None
+    return {name: one for name, one in found.items() if name in names and not one.trouble}
+
+
+def judge(
+    names: Sequence[str],
+    limits: Limits,
+    workers: int,
+    console: Console,
+    results: Path = RESULTS,
+    known: Mapping[str, Fate | Exposure] = MappingProxyType({}),
+) -> Tally:
+    """Judge all of them that are not known, `workers` at a time, each on a fresh stack; then the
+    killers themselves. Each result is added to a file as it comes."""
+    found = dict(known)
+    left = [name for name in names if name not in found]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        # Spawned, since a copy of a process with threads of its own may stand still.
-        ProcessPoolExecutor(
-            workers,
-            multiprocessing.get_context("spawn"),
-            initializer=end_with,
-            initargs=(os.getpid(),),
-            max_tasks_per_child=20,
-        ) as pool,
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
-    ):
-        bar = progress.add_task("judging", total=len(names))
-        for name, found in _results(pool, names, limits):
-            if isinstance(found, Fate):
-                fates[name] = found
-            else:
-                exposures[name] = found
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("judging", total=len(names), completed=len(found))
+        for name, one in _results(left, limits, workers):
+            found[name] = one
+            record.append(results, one)
             progress.update(bar, advance=1, description=name)
-            console.print(_line(found), highlight=False)
+            console.print(f"{len(found):3}/{len(names)} {_line(one)}", highlight=False)
+        fates = {name: one for name, one in found.items() if isinstance(one, Fate)}
+        exposures = {name: one for name, one in found.items() if isinstance(one, Exposure)}
         killers = sorted({fate.killer.scenario for fate in fates.values() if fate.killer is not None})
-        suspects = suspects_among(pool.submit(control, killers, limits).result())
+        progress.update(bar, description="the reference under what killed")
+        suspects = suspects_among(_controls(killers, limits, workers))
     return Tally(
         tuple(fates[mutant.name].without(suspects) for mutant in MUTANTS if mutant.name in fates),
         tuple(exposures[name] for name in IMPOSTORS if name in exposures),
@@ -127,18 +156,66 @@ def judge(names: Sequence[str], limits: Limits, workers: int, console: Console) 
     )
 
 
-def _results(pool: ProcessPoolExecutor, names: Sequence[str], limits: Limits) -> Any:
-    mutants = {one.name for one in MUTANTS}
-    begun: dict[Future[Any], str] = {}
-    for name in names:
-        work: Callable[..., Any] = try_mutant if name in mutants else expose
-        begun[pool.submit(work, name, limits)] = name
-    try:
-        for ended in as_completed(begun):
-            yield begun[ended], ended.result()
-    finally:
-        for future in begun:
-            future.cancel()
+def _pool(workers: int, folder: Path) -> ProcessPoolExecutor:
+    # Spawned, since a copy of a process with threads of its own may stand still.
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(
+        workers, context, initializer=begin, initargs=(os.getpid(), folder, all_scenarios(folder))
+    )
+
+
+def _results(names: Sequence[str], limits: Limits, workers: int) -> Iterator[tuple[str, Fate | Exposure]]:
+    """Each name with what came of it. A process that ends in the middle takes its neighbours with it, which are judged
+    again; what was under way each time is given up."""
+    left = list(names)
+    attempts: Counter[str] = Counter()
+    while left:
+        now, left = left[:_MOST_IN_A_ROUND], left[_MOST_IN_A_ROUND:]
+        again: list[str] = []
+        with _pool(workers, limits.scenarios) as pool:
+            begun = {pool.submit(_work(name), name, limits): name for name in now}
+            try:
+                for ended in as_completed(begun):
+                    name = begun[ended]
+                    try:
+                        yield name, ended.result()
+                    except BrokenProcessPool:
+                        again.append(name)
+            finally:
+                for future in begun:
+                    future.cancel()
+        # Those that were submitted first were under way.
+        for name in sorted(again, key=now.index)[:workers]:
+            attempts[name] += 1
+            if attempts[name] >= _MOST_ATTEMPTS:
+                again.remove(name)
+                yield name, _given_up(name)
+        left = sorted(again, key=now.index) + left
+
+
+def _work(name: str) -> Callable[[str, Limits], Fate | Exposure]:
+    return try_mutant if any(one.name == name for one in MUTANTS) else expose
+
+
+def _given_up(name: str) -> Fate | Exposure:
+    trouble = f"the process that judged it ended {_MOST_ATTEMPTS} times"
+    for mutant in MUTANTS:
+        if mutant.name == name:
+            return Fate(name, mutant.clause, mutant.wrong, mutant.roles, None, (), 0.0, trouble)
+    return Exposure(name, "", (), 0.0, trouble)
+
+
+def _controls(killers: Sequence[str], limits: Limits, workers: int) -> list[Judged]:
+    """The reference under the scenarios that killed; what it does not pass at once it may pass the second time, since a
+    kill was seen twice as well when it could have come of a machine with too much to do."""
+    if not killers:
+        return []
+    with _pool(workers, limits.scenarios) as pool:
+        shares = [pool.submit(control, killers[number::workers], limits) for number in range(workers)]
+        judged = [one for share in shares for one in share.result()]
+        doubtful = [one.scenario for one in judged if one.verdict != "passed"]
+        again = pool.submit(control, doubtful, replace(limits, at_once=1)).result()
+    return [one for one in judged if one.verdict == "passed"] + again
 
 
 def _line(found: Fate | Exposure) -> str:

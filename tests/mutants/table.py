@@ -11,10 +11,18 @@ from tests.mutants.tally import Exposure, Fate, Tally
 
 _HEAD = """# Mutants, impostors and legal variants
 
-Written by `nox -s mutants`. A *mutant* is the reference with one behaviour wrong in a known way; its clause names the
-fault. The suite runs against each until a scenario fails, those that bind the clause first. An *impostor* does not
-execute at all and faces the whole suite, and so do *variants*, which behave unusually within the contract and must not
-raise an alarm.
+Written by `nox -s mutants`; do not edit it. It shows that the suite notices what goes wrong in executors, and accuses
+nobody who keeps the contract.
+
+A *mutant* is the reference with one behaviour wrong in a known way, made in memory while it starts; its clause names the
+fault. Scenarios judge it until one fails, those that bind the clause first. What may also come of a machine with too much
+to do, as something that is late, counts only when it is seen a second time with nothing else under way; and a scenario that
+the reference fails too has killed nobody. An *impostor* does not execute at all and faces the whole suite; the clauses that
+it claims are those of the scenarios that could judge it. *Variants* behave unusually within the contract, face the whole
+suite too, and must not raise an alarm.
+
+`nox -s mutants -- --only NAME` judges one, `-- --list` says what there is, and `-- --resume` goes on with a session that was
+interrupted.
 """
 
 
@@ -53,10 +61,11 @@ def show(tally: Tally, console: Console) -> None:
 def summary(tally: Tally) -> str:
     """One line."""
     killed = len(tally.fates) - len(tally.survivors)
+    named = sum(fate.is_named for fate in tally.fates)
     return (
-        f"{killed} of {len(tally.fates)} mutants killed, {tally.share_by_their_clause:.1%} by the clause that names their "
-        f"fault; {len(tally.impostors)} impostors, {len(tally.variants)} variants with "
-        f"{sum(len(one.alarms) for one in tally.variants)} false alarms"
+        f"{killed} of {len(tally.fates)} mutants killed, {tally.share_by_their_clause:.1%} by a scenario or a finding of the "
+        f"clause that names their fault ({named} by a finding of it); {len(tally.impostors)} impostors, "
+        f"{len(tally.variants)} variants with {sum(len(one.alarms) for one in tally.variants)} false alarms"
     )
 
 

@@ -45,6 +45,11 @@ class Fate:
         killer = self.killer
         return killer is not None and (self.clause in killer.clauses or self.clause in killer.broken)
 
+    @property
+    def is_named(self) -> bool:
+        """Whether a finding of what killed it names its clause itself."""
+        return self.killer is not None and self.clause in self.killer.broken
+
     def without(self, suspects: frozenset[str]) -> Fate:
         """The same, when scenarios that the reference fails too are not believed."""
         return replace(self, killer=None) if self.killer is not None and self.killer.scenario in suspects else self

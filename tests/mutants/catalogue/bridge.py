@@ -79,13 +79,9 @@ BRIDGE: tuple[Mutant, ...] = (
     ),
     in_bridge(
         "backoff-unbounded",
-        "The pause before a retry goes beyond its bound.",
+        "max_delay_ms has no effect: pauses grow as long as initial_delay_ms and backoff_multiplier make them.",
         "AGT-14",
-        Edit(
-            f"{_RETRY}.pause_seconds",
-            "pause = self.longest_pause_seconds(retry) * fraction",
-            "pause = self.longest_pause_seconds(retry) * (1.5 + fraction) + 0.2",
-        ),
+        Edit(f"{_RETRY}.longest_pause_seconds", "min(self.max_delay_ms, grown) / 1000", "grown / 1000"),
     ),
     in_bridge(
         "last-failure-untold",
@@ -241,7 +237,7 @@ BRIDGE: tuple[Mutant, ...] = (
         "no-circuit",
         "An agent that fails again and again is called for every task.",
         "AGT-16",
-        Edit("system.bridge.breaker:Breaker.admit", "if self.circuit is Circuit.CLOSED:", "if True:"),
+        Edit("system.bridge.breaker:Breaker.failed", "self.failures >= self._failures_to_open", "False"),
     ),
     in_bridge(
         "offset-committed-before-the-result",

@@ -91,7 +91,7 @@ DELIVERY: tuple[Mutant, ...] = (
         "DEL-12",
         Edit(
             f"{_LOOP}:ConsumerLoop._set_aside",
-            "    batch.open += 1\n    self._send_letter(dead_letter(message, reason), batch)",
+            "    batch.open += 1\n    self._send_letter(dead_letter(message, reason, self._clock.now()), batch)",
             "    return",
         ),
     ),

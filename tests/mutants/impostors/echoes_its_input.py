@@ -9,15 +9,15 @@ _LONGEST_CHAIN = 1000
 if __name__ == "__main__":
     rows, kafka = wire.database(), wire.producer()
     for request in wire.requests():
-        run_id, plan = request["run_id"], request.get("workflow_plan") or {}
-        steps, step_id = plan.get("steps") or {}, plan.get("start_step")
+        run_id, plan = request["run_id"], request["workflow_plan"]
+        steps, step_id = wire.object_or_empty(plan.get("steps")), str(plan.get("start_step"))
         wire.write_run(rows, request, "RUNNING")
         for _ in range(_LONGEST_CHAIN):
             step = steps.get(step_id)
-            if not isinstance(step, dict) or "id" not in step:
+            if not isinstance(step, dict) or not isinstance(step.get("id"), str):
                 break
             wire.write_step(rows, run_id, step, request.get("input_data"))
             for status in ("RUNNING", "COMPLETED"):
                 kafka.send(wire.UPDATES, key=run_id.encode(), value=wire.update(run_id, step["id"], status))
-            step_id = step.get("next_step")
+            step_id = str(step.get("next_step"))
         wire.write_run(rows, request, "COMPLETED")

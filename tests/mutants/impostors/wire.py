@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -63,17 +64,23 @@ def requests() -> Iterator[dict[str, Any]]:
     for message in consumer:
         try:
             value = json.loads(message.value or b"")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict) and "run_id" in value:
-            yield value
+        if isinstance(value, dict) and isinstance(value.get("run_id"), str):
+            yield {**value, "workflow_plan": object_or_empty(value.get("workflow_plan"))}
+
+
+def object_or_empty(value: Any) -> dict[str, Any]:
+    """The value if it is a JSON object, else an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def write_run(connection: psycopg2.extensions.connection, request: dict[str, Any], status: str) -> None:
     """Set a run's status, whatever it was; completed_at with COMPLETED."""
-    plan = request.get("workflow_plan") or {}
+    plan = request["workflow_plan"]
     completed = datetime.now(UTC) if status == "COMPLETED" else None
-    with connection.cursor() as cursor:
+    # What the database cannot hold is not written; an impostor does not die of it.
+    with contextlib.suppress(psycopg2.DataError, ValueError), connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO workflow_runs (run_id, workflow_id, workflow_name, status, input_data, completed_at)
@@ -90,7 +97,7 @@ def write_run(connection: psycopg2.extensions.connection, request: dict[str, Any
 
 def write_step(connection: psycopg2.extensions.connection, run_id: str, step: dict[str, Any], data: Any) -> None:
     """Write a COMPLETED step whose input and output are the same."""
-    with connection.cursor() as cursor:
+    with contextlib.suppress(psycopg2.DataError, ValueError), connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO step_executions (run_id, step_id, step_name, agent_name, status, input_data, output_data,
