@@ -40,7 +40,11 @@ def tests(session: nox.Session) -> None:
     check(session)
     build_docs(session)
     session.run(
-        "pytest", *(session.posargs or ["tests", "--ignore=tests/integration", "-n", "2", "--dist", "loadfile"])
+        "pytest",
+        *(
+            session.posargs
+            or ["tests", "--ignore=tests/integration", "--ignore=tests/containers", "-n", "2", "--dist", "loadfile"]
+        ),
     )
 
 
@@ -85,6 +89,13 @@ def integration(session: nox.Session) -> None:
 
 
 @nox.session
+def containers(session: nox.Session) -> None:
+    """The image, the composed reference and the quick start, on this machine's Docker engine."""
+    install(session)
+    session.run("pytest", "tests/containers", "--engine", "required", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The reference side by side with its peers: `nox -s bench -- --runs 500 --repetitions 3 --only backlog`."""
     install(session)
@@ -97,6 +108,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def simulate(session: nox.Session) -> None:
+    """The reference in simulation: `-- --seeds 10000 --for 60s`, `-- --replay SEED`, `-- --mutants`."""
+    install(session)
+    session.run("python", "-m", "tests.simulation", *(session.posargs or ["--seeds", "10000", "--for", "60s"]))
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """The suite against mutants, impostors and legal variants; `-- --only NAME`, `-- --sample N`, `-- --list`."""
     install(session)
@@ -105,10 +123,15 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session
 def lock(session: nox.Session) -> None:
-    """Write requirements.lock anew from pyproject.toml."""
+    """Write both lock files anew from pyproject.toml: that of every session, and that of the image."""
     session.install("uv")
-    session.run(
+    compiled = (
         "uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-header", "--no-annotate",
-        "--python-version", "3.11", "--extra", "system", "--extra", "harness", "--group", "test", "--group", "lint",
-        "--group", "docs", "--upgrade", "-o", str(LOCK), "pyproject.toml",
+        "--python-version", "3.11",
     )  # fmt: skip
+    everything = (
+        "--extra", "system", "--extra", "harness", "--group", "test", "--group", "lint", "--group", "docs", "--upgrade",
+    )  # fmt: skip
+    session.run(*compiled, *everything, "-o", str(LOCK), "pyproject.toml")
+    image = ("--extra", "system", "--extra", "agents", "--constraint", str(LOCK), "--upgrade")
+    session.run(*compiled, *image, "-o", str(ROOT / "requirements-image.lock"), "pyproject.toml")

@@ -24,8 +24,8 @@ def topic_of(source_topic: str) -> str:
     return source_topic + SUFFIX
 
 
-def dead_letter(received: Received, reason: str) -> Message:
-    """The letter for `<topic>.dlq`: original key and bytes, and headers that say why and where from.
+def dead_letter(received: Received, reason: str, now: datetime) -> Message:
+    """The letter for `<topic>.dlq`: original key and bytes, and headers that say why, where from and when.
 
     A tombstone (no value) becomes an empty value; the reason is cut at 2,000 characters.
     """
@@ -34,7 +34,7 @@ def dead_letter(received: Received, reason: str) -> Message:
         ("source_topic", received.topic.encode()),
         ("source_partition", str(received.partition).encode()),
         ("source_offset", str(received.offset).encode()),
-        ("timestamp", datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
+        ("timestamp", now.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z").encode()),
     )
     kept = tuple((name, value) for name, value in received.headers if name not in OWN_HEADERS)
     return Message(topic_of(received.topic), received.key or b"", received.value or b"", known + kept)

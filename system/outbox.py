@@ -11,15 +11,15 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-import time
 from collections.abc import Callable, Sequence
 
 import orjson
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from system.adapters.clock import SystemClock
 from system.adapters.postgres import reason_of
-from system.ports import Message, Publisher, PublishError
+from system.ports import Clock, Message, Publisher, PublishError
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,11 @@ _ADOPT = text(
 )
 
 
+def fresh_owner() -> int:
+    """An owner number that nobody has had: 62 random bits."""
+    return secrets.randbits(62) + 1
+
+
 class OutboxError(Exception):
     """The publisher will never deliver what it was given; the process must start anew."""
 
@@ -49,8 +54,18 @@ class Outbox:
     `settle` and `sweep` are called now and then by the thread that owns the loop (or by `run_in_background`).
     """
 
-    def __init__(self, engine: Engine, publisher: Publisher, *, takeover_ms: int) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        publisher: Publisher,
+        *,
+        takeover_ms: int,
+        clock: Clock | None = None,
+        new_owner: Callable[[], int] = fresh_owner,
+    ) -> None:
         self._engine = engine
+        self._clock = SystemClock() if clock is None else clock
+        self._new_owner = new_owner
         self._publisher = publisher
         self._takeover_seconds = takeover_ms / 1000
         self._lock_connection: Connection | None = None
@@ -64,7 +79,7 @@ class Outbox:
         """Take a fresh owner number and hold its lock. Called again after the database was away: what was written
         under the old number then counts as left behind, since nobody knows which of it was committed."""
         self.release()
-        owner = secrets.randbits(62) + 1
+        owner = self._new_owner()
         connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
         connection.execute(text("SELECT pg_advisory_lock(:owner)"), {"owner": owner})
         self._lock_connection, self.owner = connection, owner
@@ -184,30 +199,30 @@ class Outbox:
             return list(connection.execute(_OTHERS, {"ids": list(entry_ids), "mine": self.owner}).scalars())
 
     def run_in_background(self, stop: threading.Event, *, sweep_interval_seconds: float = 1.0) -> threading.Thread:
-        """A daemon thread that polls the publisher, settles and sweeps until `stop` is set."""
-
-        def work() -> None:
-            next_settle = next_sweep = 0.0
-            while not stop.is_set():
-                self._publisher.poll(0.05)
-                try:
-                    if self._lock_connection is None:
-                        self.open()
-                    if time.monotonic() >= next_settle:
-                        next_settle = time.monotonic() + _SETTLE_INTERVAL_SECONDS
-                        self.settle()
-                    if time.monotonic() >= next_sweep:
-                        next_sweep = time.monotonic() + sweep_interval_seconds
-                        self.beat()
-                        self.sweep()
-                except SQLAlchemyError as error:
-                    log.warning("the outbox cannot reach the database, trying again: %s", reason_of(error))
-                    self._drop_lock_connection()
-                    stop.wait(0.5)
-
-        thread = threading.Thread(target=work, name="outbox", daemon=True)
+        """A daemon thread that does `work`."""
+        thread = threading.Thread(target=self.work, args=(stop, sweep_interval_seconds), name="outbox", daemon=True)
         thread.start()
         return thread
+
+    def work(self, stop: threading.Event, sweep_interval_seconds: float = 1.0) -> None:
+        """Poll the publisher, settle and sweep until `stop` is set."""
+        next_settle = next_sweep = 0.0
+        while not stop.is_set():
+            self._publisher.poll(0.05)
+            try:
+                if self._lock_connection is None:
+                    self.open()
+                if self._clock.monotonic() >= next_settle:
+                    next_settle = self._clock.monotonic() + _SETTLE_INTERVAL_SECONDS
+                    self.settle()
+                if self._clock.monotonic() >= next_sweep:
+                    next_sweep = self._clock.monotonic() + sweep_interval_seconds
+                    self.beat()
+                    self.sweep()
+            except SQLAlchemyError as error:
+                log.warning("the outbox cannot reach the database, trying again: %s", reason_of(error))
+                self._drop_lock_connection()
+                stop.wait(0.5)
 
     def beat(self) -> None:
         """Notice that the lock's connection is gone, so that a fresh owner number is taken."""

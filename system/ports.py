@@ -38,6 +38,10 @@ class PublishError(Exception):
     """The bus refused a message for good (too large, topic not allowed); sending it again will not help."""
 
 
+class BusAway(Exception):
+    """The bus cannot be asked now; asking again later may help."""
+
+
 class Fenced(Exception):
     """Another process is a member of the group under our identity: this membership is over."""
 
@@ -76,7 +80,11 @@ class Subscription(Protocol):
         """Read that partition again from there, unless it went to another member meanwhile."""
 
     def end_offsets(self, partitions: Sequence[tuple[str, int]], timeout_seconds: float) -> dict[tuple[str, int], int]:
-        """Offset behind the newest message of each (topic, partition), as the broker says now."""
+        """Offset behind the newest message of each (topic, partition), as the broker says now.
+
+        Raises:
+            BusAway: the broker does not say.
+        """
 
     def pause(self) -> None:
         """Fetch nothing more until `resume`; the membership is kept as long as `poll` is called."""
@@ -89,7 +97,13 @@ class Subscription(Protocol):
 
 
 class Clock(Protocol):
-    """Tells the time."""
+    """Tells the time, and lets it pass."""
 
     def now(self) -> datetime:
-        """The time, aware, in UTC."""
+        """The time, aware, in UTC. It may be set forwards and back."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment of the past; never runs backwards."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let the calling thread wait."""

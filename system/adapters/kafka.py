@@ -54,13 +54,13 @@ _SPARING_LIMIT = 1000
 _client_log = logging.getLogger(f"{__name__}.client")
 _client_log.addFilter(_Sparing())
 
-# Errors of one message that no repetition heals; everything else is retried by librdkafka for as long as it takes.
+# Errors of one message that no repetition heals. Everything else is retried by librdkafka for as long as it takes, or ends the
+# process, which finds what it owes in the outbox again: a right that is lacking can be given back, a lost message cannot.
 _REFUSED = frozenset(
     (
         KafkaError.MSG_SIZE_TOO_LARGE,
         KafkaError.INVALID_MSG,
         KafkaError.TOPIC_EXCEPTION,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
         KafkaError.RECORD_LIST_TOO_LARGE,
     )
 )
@@ -170,6 +170,7 @@ class KafkaSubscription:
             logger=_client_log,
         )
         self._paused = False
+        self._owned: list[tuple[str, int]] = []
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._on_polled = on_polled
@@ -180,10 +181,12 @@ class KafkaSubscription:
         if self._paused:
             consumer.assign(partitions)
             consumer.pause(partitions)
-        self._on_assigned([(p.topic, p.partition) for p in partitions])
+        self._owned = [(p.topic, p.partition) for p in partitions]
+        self._on_assigned(self._owned)
 
     def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions revoked: %s", _named(partitions))
+        self._owned = []
         self._on_revoked([(p.topic, p.partition) for p in partitions])
 
     def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:
@@ -229,6 +232,10 @@ class KafkaSubscription:
 
     def close(self) -> None:
         self._consumer.close()
+        owned, self._owned = self._owned, []
+        if owned:
+            # librdkafka does not tell a member that was fenced that its partitions have gone.
+            self._on_revoked(owned)
 
 
 def ensure_topics(brokers: str, topics: Sequence[str], *, partitions: int, timeout_seconds: float) -> None:

@@ -10,15 +10,15 @@ next takes the slot over.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Sequence
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_exponential
 
+from system.adapters.clock import SystemClock
 from system.adapters.postgres import reason_of
-from system.ports import Fenced, Received, Subscription
+from system.ports import Clock, Fenced, Received, Subscription
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,12 @@ class Slot:
 
 
 def join_group(
-    engine: Engine, group_id: str, join: Callable[[str | None], Subscription], *, patience_seconds: float
+    engine: Engine,
+    group_id: str,
+    join: Callable[[str | None], Subscription],
+    *,
+    patience_seconds: float,
+    clock: Clock | None = None,
 ) -> Subscription:
     """A member of the group with an identity from a slot; without one when the database stays away for too long.
 
@@ -96,11 +101,14 @@ def join_group(
         join: makes a member with the given `group.instance.id`, or without one for None.
     """
     slot = Slot(engine, group_id)
+    clock = SystemClock() if clock is None else clock
+    deadline = clock.monotonic() + patience_seconds
     try:
         for attempt in Retrying(
             retry=retry_if_exception_type(SQLAlchemyError),
-            stop=stop_after_delay(patience_seconds),
+            stop=lambda _: clock.monotonic() >= deadline,
             wait=wait_exponential(multiplier=0.1, max=1),
+            sleep=clock.sleep,
             reraise=True,
         ):
             with attempt:
@@ -108,13 +116,13 @@ def join_group(
     except SQLAlchemyError as error:
         log.warning("joining %s without a fixed identity, since the database is away: %s", group_id, error)
         return join(None)
-    return SlottedSubscription(slot, lambda number: join(f"{group_id}-{number}"))
+    return SlottedSubscription(slot, lambda number: join(f"{group_id}-{number}"), clock)
 
 
 class SlottedSubscription:
     """Subscription port: a member that has its identity from a slot, and joins anew under another when it loses it."""
 
-    def __init__(self, slot: Slot, join: Callable[[str], Subscription]) -> None:
+    def __init__(self, slot: Slot, join: Callable[[str], Subscription], clock: Clock) -> None:
         """
         Args:
             slot: taken already.
@@ -122,13 +130,14 @@ class SlottedSubscription:
         """
         self._slot = slot
         self._join = join
+        self._clock = clock
         self._paused = False
         self._next_check = 0.0
         self._member = join(str(slot.number))
 
     def poll(self, limit: int, timeout_seconds: float) -> Sequence[Received]:
-        if time.monotonic() >= self._next_check:
-            self._next_check = time.monotonic() + _CHECK_INTERVAL_SECONDS
+        if self._clock.monotonic() >= self._next_check:
+            self._next_check = self._clock.monotonic() + _CHECK_INTERVAL_SECONDS
             self._check()
         try:
             return self._member.poll(limit, timeout_seconds)

@@ -55,11 +55,16 @@ class Breaker:
         """When an open circuit lets a probe through."""
         return self._opened_at + self._cool_down_seconds
 
+    @property
+    def probe_is_due(self) -> bool:
+        """The circuit is open, and its cool-down is over."""
+        return self.circuit is Circuit.OPEN and self._clock() >= self.probe_at
+
     def admit(self) -> bool:
         """May a task begin now? A yes while not closed hands out the probe, whose end must be told."""
         if self.circuit is Circuit.CLOSED:
             return True
-        if self.circuit is Circuit.OPEN and self._clock() >= self.probe_at:
+        if self.probe_is_due:
             self.circuit = Circuit.HALF_OPEN
             return True
         return False

@@ -12,23 +12,24 @@ import logging
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Protocol
 
 from system import dead_letters
+from system.adapters.clock import SystemClock
 from system.bridge.jobs import Job, Ownership, Partition
 from system.bridge.lanes import AgentCaller, AgentLookup, Lanes
 from system.bridge.messages import (
     InvalidTaskError,
     Outcome,
+    Task,
     bounded_result,
     decode_task,
     unpublishable,
 )
 from system.bridge.outgoing import Outgoing
 from system.bridge.redelivery import AnsweredTasks, Key
-from system.ports import Message, Publisher, Received
+from system.ports import Clock, Message, Publisher, Received
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,10 @@ class Dispatcher:
         max_message_bytes: int,
         on_broken: Callable[[BaseException], None],
         fraction: Callable[[], float] = random.random,
+        clock: Clock | None = None,
     ) -> None:
         self._applied = applied
+        self._clock = SystemClock() if clock is None else clock
         self._results_topic = results_topic
         self._max_message_bytes = max_message_bytes
         self._loop = asyncio.get_running_loop()
@@ -146,14 +149,16 @@ class Dispatcher:
             return None
         key = (task.run_id, task.task_id)
         job = self._jobs.get(key)
-        if job is not None:
+        if job is not None and job.result is None:
             # The call in flight answers both; the message is counted when it ends.
             job.positions.extend(positions or [(_UNTRACKED, received.offset)])
             return None
-        result = self._answered.get(key)
+        result = self._answered.get(key) if job is None else job.result
         if result is not None:
+            # Also when Kafka has not acknowledged it yet: the executor may have read and ignored it, since the run was
+            # cancelled, before it asked again.
             log.debug("publishing the result of a repeated task again", extra={"run_id": key[0], "task_id": key[1]})
-            self._outgoing.send(Message(self._results_topic, key[0].encode(), result), partial(self._finish, positions))
+            self._send_result(task, result, partial(self._finish, positions))
             return None
         size_bytes = len(received.value or b"")
         job = Job(key, task, size_bytes, self._loop.time())
@@ -183,7 +188,7 @@ class Dispatcher:
             dead_letters.topic_of(received.topic),
             reason,
         )
-        letter = dead_letters.dead_letter(received, reason)
+        letter = dead_letters.dead_letter(received, reason, self._clock.now())
         self._outgoing.send(letter, partial(self._finish, positions), dead_letters.without_value(letter))
 
     # What goes out.
@@ -192,16 +197,19 @@ class Dispatcher:
         """Publish the result of a task; its messages are done once Kafka has it."""
         job.busy = True
         task = job.task
-        value = bounded_result(task, outcome, datetime.now(UTC), self._max_message_bytes)
+        value = bounded_result(task, outcome, self._clock.now(), self._max_message_bytes)
         if outcome.error_message is not None:
             log.info("task failed: %s", outcome.error_message, extra={"run_id": task.run_id, "task_id": task.task_id})
+        job.result = value
+        self._send_result(task, value, partial(self._answer_published, job, value))
+
+    def _send_result(self, task: Task, value: bytes, on_published: Callable[[], None]) -> None:
         key = task.run_id.encode()
         instead = None
         if len(value) > _SURELY_SMALL_BYTES:
-            refused = unpublishable(task, "Kafka refused it", datetime.now(UTC))
+            refused = unpublishable(task, "Kafka refused it", self._clock.now())
             instead = Message(self._results_topic, key, refused)
-        message = Message(self._results_topic, key, value)
-        self._outgoing.send(message, partial(self._answer_published, job, value), instead)
+        self._outgoing.send(Message(self._results_topic, key, value), on_published, instead)
 
     def _answer_published(self, job: Job, value: bytes) -> None:
         self._answered.add(job.key, value)

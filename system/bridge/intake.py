@@ -9,14 +9,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
-from confluent_kafka import KafkaException
-from sqlalchemy import Engine
-
-from system.adapters.kafka import KafkaSubscription
-from system.adapters.membership import join_group
 from system.bridge.dispatch import Dispatcher, PartitionName
-from system.heartbeat import Heartbeat
-from system.settings import Settings
+from system.ports import BusAway, Subscription
 
 log = logging.getLogger(__name__)
 

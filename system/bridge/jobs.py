@@ -42,7 +42,7 @@ class Partition:
 class Job:
     """A task in work, with every place in the log at which it was read."""
 
-    __slots__ = ("arrived_at", "busy", "key", "positions", "size_bytes", "task", "tries")
+    __slots__ = ("arrived_at", "busy", "key", "positions", "result", "size_bytes", "task", "tries")
 
     def __init__(self, key: Key, task: Task, size_bytes: int, arrived_at: float) -> None:
         self.key = key
@@ -52,6 +52,8 @@ class Job:
         self.tries = 0
         self.busy = False
         """In a call, or with a result that Kafka has not acknowledged."""
+        self.result: bytes | None = None
+        """What is on its way to Kafka, as soon as it is."""
         self.positions: list[tuple[Partition, int]] = []
 
     @property
@@ -96,7 +98,8 @@ class Lane:
     def expired(self) -> list[Job]:
         """Jobs taken out of the queue since they have waited for the open circuit as long as their retries allow."""
         out: list[Job] = []
-        if self.breaker.circuit is Circuit.CLOSED or self.agent is None:
+        if self.breaker.circuit is Circuit.CLOSED or self.agent is None or self.breaker.probe_is_due:
+            # The next one is the probe, even of an agent whose retries leave no time to wait for it.
             return out
         # While the circuit is open, nothing is taken from the queue but probes: the oldest stand in front.
         while self.waiting and self.waiting[0].tries == 0 and self._deadline(self.waiting[0]) <= self._clock():

@@ -11,16 +11,20 @@ from typing import Any
 
 import aiohttp
 from confluent_kafka import KafkaException
+from sqlalchemy import Engine
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from system import dead_letters
-from system.adapters.kafka import KafkaPublisher, ensure_topics
+from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
+from system.adapters.membership import join_group
 from system.adapters.postgres import connect
 from system.bridge.calls import Caller
 from system.bridge.dispatch import Dispatcher
-from system.bridge.intake import Intake
+from system.bridge.intake import Intake, Told
 from system.bridge.redelivery import AppliedResults
 from system.bridge.registry import DatabaseSource, Registry, RestSource, Source
+from system.heartbeat import Heartbeat
+from system.ports import Subscription
 from system.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,6 +34,8 @@ _TOPICS_TIMEOUT_SECONDS = 4.0
 # up there too, so that nothing could be called anyway; else hardly.
 _PATIENCE_SECONDS = 30.0
 _PATIENCE_WITHOUT_DATABASE_SECONDS = 3.0
+# How long a start waits for a database that is away, to have its identity in the group from it.
+_SLOT_PATIENCE_SECONDS = 3.0
 # The parts of the shutdown time kept for Kafka after the calls have ended.
 _FLUSH_SHARE = 0.15
 _LEAVE_SHARE = 0.15
@@ -80,7 +86,13 @@ class _Bridge:
                 on_broken=self._break,
             )
             if await self._prepare_topics():
-                intake = Intake(settings, engine, dispatcher, loop, self._break)
+                intake = Intake(
+                    dispatcher,
+                    loop,
+                    self._break,
+                    limit=settings.bridge_max_in_flight,
+                    join=lambda assigned, revoked: _join(settings, engine, assigned, revoked),
+                )
                 log.info("Bridge consumer initialized successfully")
                 # What exists now lives as long as the process: the collector need not look at it again and again.
                 gc.collect()
@@ -152,6 +164,28 @@ class _Bridge:
         await asyncio.to_thread(intake.leave, seconds * _LEAVE_SHARE)
         if left:
             log.info("%d tasks were not finished and are left for the next bridge", left)
+
+
+def _join(settings: Settings, engine: Engine, on_assigned: Told, on_revoked: Told) -> Subscription:
+    """Become a member of the bridges' group, with an identity from the database if that answers."""
+
+    heartbeat = Heartbeat(settings.heartbeat_file)
+
+    def join(instance_id: str | None) -> KafkaSubscription:
+        return KafkaSubscription(
+            settings.kafka_brokers,
+            group_id=settings.kafka_bridge_group_id,
+            topics=[settings.kafka_tasks_topic],
+            client_id="workflow-http-bridge",
+            session_timeout_ms=settings.kafka_session_timeout_ms,
+            max_message_bytes=settings.kafka_max_message_bytes,
+            instance_id=instance_id,
+            on_assigned=on_assigned,
+            on_revoked=on_revoked,
+            on_polled=heartbeat.beat,
+        )
+
+    return join_group(engine, settings.kafka_bridge_group_id, join, patience_seconds=_SLOT_PATIENCE_SECONDS)
 
 
 def _log_waiting(state: RetryCallState) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
@@ -45,13 +44,14 @@ class Executor:
         limits: Limits,
         *,
         most_cached_runs: int,
+        plans: PlanCache | None = None,
     ) -> None:
         self._store = store
         self._outbox = outbox
         self._publisher = publisher
         self._clock = clock
         self._limits = limits
-        self._plans = PlanCache()
+        self._plans = PlanCache() if plans is None else plans
         self._most_cached_runs = most_cached_runs
         self._cached: OrderedDict[str, HeldRun] = OrderedDict()
 
@@ -91,7 +91,7 @@ class Executor:
                 for run_id in conflict.run_ids:
                     self._cached.pop(run_id, None)
                 # The other one needs a moment to finish; whoever waits longer each time lets it.
-                time.sleep(min(0.002 * round_number, 0.1))
+                self._clock.sleep(min(0.002 * round_number, 0.1))
         raise Contended(f"a batch met changed rows {_MOST_CONFLICTS} times in a row")
 
     def _decide(
@@ -245,8 +245,8 @@ class Executor:
 
         An entry of a dead process is taken over at once, that of a silent one after two seconds.
         """
-        deadline = time.monotonic() + 2 * _FOREIGN_ENTRY_SECONDS
-        while entries and time.monotonic() < deadline:
+        deadline = self._clock.monotonic() + 2 * _FOREIGN_ENTRY_SECONDS
+        while entries and self._clock.monotonic() < deadline:
             self._outbox.sweep(entries, takeover_seconds=_FOREIGN_ENTRY_SECONDS)
             entries = self._outbox.still_owed_by_others(entries)
             if entries:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -102,8 +101,8 @@ class ConsumerLoop:
             if not stop.is_set():
                 raise
             log.warning("stopping without the database; what was being done is read again: %s", reason_of(error))
-        deadline = time.monotonic() + self._settings.shutdown_timeout_seconds
-        self._publisher.flush(max(0.0, deadline - time.monotonic()))
+        deadline = self._clock.monotonic() + self._settings.shutdown_timeout_seconds
+        self._publisher.flush(max(0.0, deadline - self._clock.monotonic()))
         self._commit_done()
         self._subscription.close()
         try:
@@ -139,7 +138,7 @@ class ConsumerLoop:
         self._outbox.sweep()
 
     def _is_time(self, name: str, interval_seconds: float) -> bool:
-        now = time.monotonic()
+        now = self._clock.monotonic()
         if now < self._next.get(name, 0.0):
             return False
         self._next[name] = now + interval_seconds
@@ -260,7 +259,7 @@ class ConsumerLoop:
             extra={"topic": message.topic},
         )  # fmt: skip
         batch.open += 1
-        self._send_letter(dead_letter(message, reason), batch)
+        self._send_letter(dead_letter(message, reason, self._clock.now()), batch)
 
     def _send_letter(self, letter: Message, batch: _Batch) -> None:
         def settled(error: Exception | None) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import contract
+from tests.profiles import bounded
 
-BOUNDED = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+BOUNDED = bounded(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 RUN = "/api/v1/runs/run-00000000-0000-4000-8000-000000000000"
 
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3)

@@ -9,10 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-BOUNDED = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+from tests.profiles import bounded
+
+BOUNDED = bounded(80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 JSON = "application/json"
 
 texts = st.text(alphabet=st.characters(exclude_categories=()), max_size=20)

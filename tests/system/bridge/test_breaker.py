@@ -5,7 +5,10 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from system.bridge.breaker import Breaker, Circuit
+from system.bridge.agent import agent_from
+from system.bridge.breaker import COOL_DOWN_SECONDS, FAILURES_TO_OPEN, Breaker, Circuit
+from system.bridge.jobs import Job, Lane
+from system.bridge.messages import Task
 
 
 class _Clock:
@@ -21,6 +24,23 @@ def _opened(clock: _Clock) -> Breaker:
     for _ in range(3):
         breaker.failed()
     return breaker
+
+
+def test_a_due_probe_is_sent_even_for_an_agent_whose_tasks_have_no_time_to_wait_for_it() -> None:
+    clock = _Clock()
+    lane = Lane("a", 1, clock)
+    lane.agent = agent_from({"name": "a", "url": "http://127.0.0.1:9/", "retry_config": {"max_retries": 0}})
+    for _ in range(FAILURES_TO_OPEN):
+        lane.breaker.failed()
+    jobs = [Job(("r", name), Task("r", name, "a", {}, "c"), 0, clock()) for name in ("t1", "t2")]
+    lane.waiting.append(jobs[0])
+    assert lane.expired() == [jobs[0]]
+    clock.seconds += COOL_DOWN_SECONDS
+    lane.waiting.extend(jobs)
+    assert lane.expired() == []
+    assert lane.take() is jobs[0]
+    assert lane.take() is None
+    assert lane.expired() == [jobs[1]]
 
 
 def test_it_opens_with_the_nth_failure_in_a_row_and_not_before() -> None:

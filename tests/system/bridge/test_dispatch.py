@@ -246,6 +246,24 @@ def test_a_copy_of_a_task_in_flight_is_answered_by_the_same_call() -> None:
     _run(use)
 
 
+def test_a_copy_that_comes_after_the_result_was_sent_gets_a_result_of_its_own() -> None:
+    """The executor may have read the first one while the run was cancelled, and asked again before Kafka acknowledged it."""
+
+    async def use() -> None:
+        world = _World()
+        world.kafka.held = True
+        world.take((0, _task("t1")))
+        await world.until(lambda: len(world.kafka.given) == 1)
+        world.take((1, _task("t1")))
+        await world.until(lambda: len(world.kafka.given) == 2)
+        world.kafka.held = False
+        await world.until(lambda: world.committed == 2)
+        assert world.kafka.given[0] == world.kafka.given[1]
+        assert world.agents.calls["t1"] == 1
+
+    _run(use)
+
+
 def test_a_copy_of_an_answered_task_gets_the_same_result_again_without_a_call() -> None:
     async def use() -> None:
         world = _World()

@@ -24,6 +24,7 @@ from system.bridge.messages import (
 )
 from system.ports import Received
 
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC)
 _VALID = {
     "run_id": "run-1",
     "task_id": "task-1",
@@ -134,19 +135,19 @@ def test_a_failures_message_is_bounded_and_storable() -> None:
 
 def test_a_dead_letter_has_the_original_bytes_and_says_where_it_came_from() -> None:
     received = Received("tasks", 3, 41, b"key", b"\xff\x00", (("trace", b"1"), ("reason", b"spoofed")))
-    letter = dead_letters.dead_letter(received, "no JSON: ✗ " + "x" * 9000)
+    letter = dead_letters.dead_letter(received, "no JSON: ✗ " + "x" * 9000, NOW)
     assert (letter.topic, letter.key, letter.value) == ("tasks.dlq", b"key", b"\xff\x00")
     headers = dict(letter.headers)
     assert len(headers) == len(letter.headers)
     assert headers["reason"].decode().startswith("no JSON: ✗ x")
     assert len(headers["reason"]) < 2100
     assert (headers["source_topic"], headers["source_partition"], headers["source_offset"]) == (b"tasks", b"3", b"41")
-    assert datetime.fromisoformat(headers["timestamp"].decode()).tzinfo is not None
+    assert headers["timestamp"] == b"2026-01-02T03:04:05.678Z"
     assert headers["trace"] == b"1"
 
 
 def test_a_dead_letter_without_its_value_still_says_where_it_came_from() -> None:
-    letter = dead_letters.without_value(dead_letters.dead_letter(Received("t", 0, 9, None, b"x" * 99), "why"))
+    letter = dead_letters.without_value(dead_letters.dead_letter(Received("t", 0, 9, None, b"x" * 99), "why", NOW))
     headers = dict(letter.headers)
     assert letter.value == b""
     assert (headers["source_offset"], headers["reason"]) == (b"9", b"why")

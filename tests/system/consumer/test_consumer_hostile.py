@@ -7,8 +7,10 @@ import json
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+
+from tests.profiles import bounded
 
 if TYPE_CHECKING:
     from tests.system.consumer.conftest import Bench, Member
@@ -58,9 +60,7 @@ def spoiled(draw: st.DrawFn, sound: dict[str, Any]) -> bytes:
     return json.dumps(message).encode()
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@bounded(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_message_stops_the_loop_or_what_is_behind_it(
     bench: Bench, say: SimpleNamespace, data: st.DataObject
