@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-MOST_NODES = 200_000
-_MOST_MISTAKES = 50
+from harness.breaches import MOST_MISTAKES, Place, breaches, did_you_mean
 
-Place = tuple[str | int, ...]
-"""Where in a document: the keys and indexes from its top."""
+__all__ = [
+    "MOST_NODES",
+    "Document",
+    "Mistake",
+    "MistakesFound",
+    "Place",
+    "TellsPlaces",
+    "breaches",
+    "did_you_mean",
+    "mistakes_by",
+    "read_document",
+]
+
+MOST_NODES = 200_000
 
 
 @dataclass(frozen=True, order=True)
@@ -79,21 +87,11 @@ def mistakes_by(data: Any, schema: Mapping[str, Any], mistake: TellsPlaces) -> l
     return sorted({mistake(place, message, at_key=at_key) for place, message, at_key in breaches(data, schema)})
 
 
-def breaches(data: Any, schema: Mapping[str, Any]) -> list[tuple[Place, str, bool]]:
-    """(place, message, whether the key is at fault) of every way in which data break a schema."""
-    found: list[tuple[Place, str, bool]] = []
-    for error in Draft202012Validator(schema).iter_errors(data):
-        found += _told(error)
-        if len(found) >= _MOST_MISTAKES:
-            break
-    return found
-
-
 def read_document(path: Path) -> Document:
     """Read one YAML document (YAML 1.2).
 
     Raises:
-        MistakesFound: it cannot be read, is no YAML, names a key twice, or is too large.
+        MistakesFound: it cannot be read, is no YAML, names a key twice or by something that is no text, or is too large.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -108,6 +106,8 @@ def read_document(path: Path) -> Document:
         root = _yaml().compose(text)
         if root is not None:
             _note(root, path, keys, values)
+            if wrong := _keys_that_are_no_texts(root, path):
+                raise MistakesFound(wrong)
         data = _yaml().load(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -117,12 +117,6 @@ def read_document(path: Path) -> Document:
     except (YAMLError, ValueError, RecursionError) as error:
         raise MistakesFound([Mistake(path, 1, 1, f"is not YAML that can be read: {error}")]) from error
     return Document(path, data, keys, values)
-
-
-def did_you_mean(found: object, known: Iterable[str]) -> str:
-    """``; did you mean 'x'?`` for the nearest of the known words, or nothing when none is near."""
-    near = difflib.get_close_matches(str(found), list(known), n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _yaml() -> YAML:
@@ -153,129 +147,36 @@ def _note(root: Node, path: Path, keys: dict[Place, tuple[int, int]], values: di
             waiting += [((*place, index), item, deeper) for index, item in enumerate(node.value)]
 
 
-def _told(error: ValidationError) -> Iterator[tuple[Place, str, bool]]:
-    """(place, message, whether the key is at fault) of each mistake in an error of jsonschema's."""
-    place: Place = tuple(error.absolute_path)
-    rule = str(error.validator)
-    if rule in ("additionalProperties", "required") and isinstance(error.instance, dict):
-        yield from _told_of_keys(error, place)
-    elif rule == "propertyNames" or "propertyNames" in error.absolute_schema_path:
-        yield (*place, str(error.instance)), f"'{error.instance}' is no name that can stand here", True
-    elif rule in ("oneOf", "anyOf") and all("required" in branch for branch in _wanted(error)):
-        yield from _told_of_choice(error, place)
-    elif rule in ("oneOf", "anyOf") and error.context:
-        for part in _nearest_branch(error):
-            yield from _told(part)
-    else:
-        yield place, _RULES.get(rule, _plainly)(error), False
-
-
-def _told_of_choice(error: ValidationError, place: Place) -> Iterator[tuple[Place, str, bool]]:
-    """Which of some keys must be given."""
-    names = [name for branch in _wanted(error) for name in branch["required"]]
-    if not isinstance(error.instance, dict):
-        if not (isinstance(error.schema, dict) and error.schema.get("type") == "object"):
-            yield place, f"expected a mapping with one of {_listed(names)}, found {_shown(error.instance)}", False
-        return  # That it is no mapping is told by its type.
-    present = [name for name in names if name in error.instance]
-    known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-    if not present and any(name not in known for name in error.instance) and known:
-        return  # The unknown key is told on its own, and is what was meant to be one of these.
-    nearest = next((told for name in error.instance if (told := did_you_mean(name, names))), "") if not present else ""
-    found = f"found {_listed(present)}" if present else f"found none{nearest}"
-    which = "exactly" if error.validator == "oneOf" else "at least"
-    yield place, f"{which} one of {_listed(names)} must be given; {found}", False
-
-
-def _nearest_branch(error: ValidationError) -> list[ValidationError]:
-    """The errors of the alternative that was most likely meant: of the same type, and broken deepest; else the first."""
-    branches: dict[int, list[ValidationError]] = {}
-    for part in error.context:
-        branches.setdefault(int(part.schema_path[0]), []).append(part)
-    if isinstance(error.instance, (dict, list)):
-        alike = [parts for parts in branches.values() if not any(_other_kind(part) for part in parts)]
-        if alike:
-            return max(alike, key=lambda parts: max(len(part.absolute_path) for part in parts))
-    return branches[min(branches)]
-
-
-def _other_kind(error: ValidationError) -> bool:
-    return not error.relative_path and error.validator in ("type", "enum", "const", "pattern")
-
-
-def _told_of_keys(error: ValidationError, place: Place) -> Iterator[tuple[Place, str, bool]]:
-    schema: Mapping[str, Any] = error.schema if isinstance(error.schema, dict) else {}
-    known = list(schema.get("properties", ()))
-    if error.validator == "required":
-        for name in _wanted(error):
-            if name not in _found(error):
-                yield place, f"'{name}' must be given here", True
-        return
-    for name in _found(error):
-        if name not in known:
-            nearest = did_you_mean(name, known)
-            yield (*place, name), f"unknown key '{name}'; expected one of {_listed(known)}{nearest}", True
-
-
-_TYPES = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "a text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "nothing",
+_KEY_KINDS: Mapping[str, str] = {
+    "bool": "the boolean",
+    "null": "null",
+    "int": "the number",
+    "float": "the number",
 }
 
 
-def _of_type(error: ValidationError) -> str:
-    wanted = _wanted(error) if isinstance(_wanted(error), list) else [_wanted(error)]
-    quoted = "; put it in quotes" if "string" in wanted and isinstance(error.instance, (int, float)) else ""
-    return f"expected {' or '.join(_TYPES[name] for name in wanted)}, found {_shown(error.instance)}{quoted}"
+def _keys_that_are_no_texts(root: Node, path: Path) -> list[Mistake]:
+    """A mistake for each key that YAML takes for a boolean, null, a number, or a collection: JSON has texts alone as keys, and
+    so has everything that is named in these files."""
+    found: list[Mistake] = []
+    waiting, seen = [root], {id(root)}
+    while waiting:
+        node = waiting.pop()
+        parts: list[Node] = list(node.value) if isinstance(node, SequenceNode) else []
+        for key, value in node.value if isinstance(node, MappingNode) else ():
+            parts.append(value)
+            kind = str(key.tag).rpartition(":")[2]
+            if not isinstance(key, ScalarNode):
+                found.append(_at(key, path, "expected a text as key, found a mapping or a list"))
+            elif kind in _KEY_KINDS:
+                what = " ".join(word for word in (_KEY_KINDS[kind], key.value) if word != "null") or "null"
+                found.append(_at(key, path, f"expected a text as key, found {what}; put it in quotes: '{key.value}'"))
+        for part in parts:
+            if id(part) not in seen:
+                seen.add(id(part))
+                waiting.append(part)
+    return found[:MOST_MISTAKES]
 
 
-def _of_words(error: ValidationError) -> str:
-    known = [str(word) for word in _wanted(error)]
-    return f"expected one of {_listed(known)}, found {_shown(error.instance)}{did_you_mean(error.instance, known)}"
-
-
-_RULES: Mapping[str, Callable[[ValidationError], str]] = {
-    "type": _of_type,
-    "enum": _of_words,
-    "pattern": lambda error: f"expected a text that matches {error.validator_value}, found {_shown(error.instance)}",
-    "minItems": lambda error: f"expected at least {error.validator_value} entries, found {len(_found(error))}",
-    "minProperties": lambda error: f"expected at least {error.validator_value} entries, found {len(_found(error))}",
-    "uniqueItems": lambda _: "an entry stands here twice",
-    "minLength": lambda error: f"expected a text of at least {error.validator_value} characters",
-    "maxLength": lambda error: f"expected a text of at most {error.validator_value} characters",
-    "minimum": lambda error: f"expected {error.validator_value} or more, found {_shown(error.instance)}",
-    "maximum": lambda error: f"expected {error.validator_value} or less, found {_shown(error.instance)}",
-    "exclusiveMinimum": lambda error: f"expected more than {error.validator_value}, found {_shown(error.instance)}",
-}
-
-
-def _wanted(error: ValidationError) -> Any:
-    return error.validator_value
-
-
-def _found(error: ValidationError) -> Any:
-    return error.instance
-
-
-def _plainly(error: ValidationError) -> str:
-    return str(error.message)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    if value is None:
-        return "nothing"
-    text = repr(value) if not isinstance(value, bool) else str(value).lower()
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names)
+def _at(node: Node, path: Path, message: str) -> Mistake:
+    return Mistake(path, node.start_mark.line + 1, node.start_mark.column + 1, message)

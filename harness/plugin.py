@@ -19,16 +19,17 @@ import pytest
 import contract
 from harness import settings
 from harness.document import MistakesFound
+from harness.places import SCENARIOS_DIRECTORY, SUBJECTS_DIRECTORY
 from harness.runner import records, reporting, selection
 from harness.runner.crew import Crew
 from harness.runner.place import STACK_KINDS, bench_maker
 from harness.runner.run import RANDOM_ELSEWHERE
 from harness.scenario import Scenario, load
-from harness.scenario.parts import COMMON, SCENARIOS_DIRECTORY
+from harness.scenario.parts import COMMON
 from harness.subject import Subject
 from harness.verdict import Outcome
 
-_SUBJECT = SCENARIOS_DIRECTORY.parent / "subjects" / "reference.yaml"
+_SUBJECT = SUBJECTS_DIRECTORY / "reference.yaml"
 _CREW = pytest.StashKey[Crew]()
 _OUTCOMES = pytest.StashKey[list[Outcome]]()
 _OUTCOME = pytest.StashKey[Outcome]()
@@ -78,6 +79,12 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(
             "an external stack serves one subject at a time: leave -n away, or take --stack embedded"
         )
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """The subject, and the seed that draws the same once more."""
+    subject, seed = config.getoption("--subject"), config.getoption("--seed")
+    return f"scenarios: subject {subject}, seed {seed} (--seed {seed} draws the same values again)"
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:

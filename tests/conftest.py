@@ -12,10 +12,14 @@ import psycopg2
 import pytest
 from psycopg2 import sql
 
+from tests import profiles
+
 with warnings.catch_warnings():
     # kafka-python reads its own resources in a way that Python 3.11 to 3.12 call deprecated.
     warnings.simplefilter("ignore", DeprecationWarning)
     from harness.stack import EmbeddedStack
+
+profiles.register()
 
 
 @pytest.fixture(scope="session")

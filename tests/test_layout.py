@@ -138,3 +138,13 @@ def test_each_breach_of_a_wall_is_found(tmp_path: Path) -> None:
 def test_migrations_and_alembic_read_the_database_from_the_settings_alone() -> None:
     assert not list(environment_reads(ast.parse((ROOT / "migrations/env.py").read_text())))
     assert "sqlalchemy.url" not in (ROOT / "alembic.ini").read_text()
+
+
+def test_the_image_is_built_from_what_is_tested() -> None:
+    """Every pin of the image's lock is the pin of the lock that all sessions install."""
+
+    def pins(name: str) -> set[str]:
+        return set(re.findall(r"^[a-z0-9._-]+==[^ ;\\]+", (ROOT / name).read_text(), re.MULTILINE))
+
+    assert len(pins("requirements-image.lock")) > 20
+    assert pins("requirements-image.lock") <= pins("requirements.lock")

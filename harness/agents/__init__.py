@@ -1,5 +1,6 @@
 """Agents that the harness plays: scripted, several on one port, with a ledger of every call."""
 
+from harness.agents.envelope import Breach, Envelope, read_envelope
 from harness.agents.ledger import Call, Ledger
 from harness.agents.samples import SAMPLES
 from harness.agents.script import (
@@ -25,9 +26,11 @@ __all__ = [
     "Action",
     "AgentServer",
     "Body",
+    "Breach",
     "Call",
     "CallListener",
     "Echo",
+    "Envelope",
     "Fail",
     "Hang",
     "Held",
@@ -40,4 +43,5 @@ __all__ = [
     "Slow",
     "Steps",
     "always",
+    "read_envelope",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from harness.agents.envelope import Breach
 from harness.agents.script import Action
 
 Ending = Literal["answered", "reset", "caller left"]
@@ -16,7 +17,11 @@ Ending = Literal["answered", "reset", "caller left"]
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call as an agent saw it. Times: `*_monotonic` in seconds of the monotonic clock, `*_wall` of the epoch."""
+    """One call as an agent saw it. Times: `*_monotonic` in seconds of the monotonic clock, `*_wall` of the epoch.
+
+    `breach` is what of its envelope the contract does not allow (AGT-01), `lacking` which credentials it did not show
+    (AGT-18), in a sentence; such a call is refused, and `action` is what it would have got.
+    """
 
     number: int
     agent: str
@@ -31,6 +36,8 @@ class Call:
     action: Action
     begun_monotonic: float
     begun_wall: float
+    breach: Breach | None = None
+    lacking: str | None = None
     ended_monotonic: float | None = None
     ended_wall: float | None = None
     ending: Ending | None = None

@@ -7,14 +7,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 from aiohttp import web
 
+from harness.agents.envelope import read_envelope
 from harness.agents.ledger import Call, Ending, Ledger
 from harness.agents.script import Action, Body, Hang, Held, HttpStatus, Reset, Script, Slow
-from harness.agents.wire import JSON_HEADERS, read_request, reset, rpc_response
+from harness.agents.wire import JSON_HEADERS, breach_response, lacking_credentials, reset, rpc_response, unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +34,31 @@ class CallListener(Protocol):
         """The call is about to be answered or reset, or its caller has left; `body` is what it is answered with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Meddling:
+    """What comes between a caller and an agent: `is_lost` resets the connection, `status` is answered in the agent's place;
+    `token` is asked about again once the agent has answered, unless it is None."""
+
+    is_lost: bool = False
+    status: int | None = None
+    token: object = None
+
+
+class Meddler(Protocol):
+    """Comes between callers and agents; awaited in the server's loop."""
+
+    async def arrives(self, agent: str, peer_port: int) -> Meddling:
+        """A call has arrived from a port of this machine; the agent has not heard of it."""
+
+    async def is_answered(self, token: object) -> Meddling:
+        """The agent has answered; the caller has not heard of it."""
+
+
 class AgentServer:
     """Agents on one port, in a thread of their own. `with AgentServer({...}) as agents: agents.url("name")`.
 
+    A call without the credentials that its agent demands is answered 401, and one whose envelope the contract does not
+    allow with a JSON-RPC error (-32700, -32600, -32601 or -32602); both stand in the ledger, with what is wrong.
     After `stop` it can be started again, on the same port and with the same ledger: meanwhile calls are refused.
     """
 
@@ -53,6 +77,7 @@ class AgentServer:
             keep_ledger: note every call; without it, every call is the first of its agent and of its task.
         """
         self._scripts: dict[str, Script] = dict(scripts or {})
+        self._demands: dict[str, Mapping[str, str]] = {}
         self._host = host
         self._port = port
         self._ledger = Ledger(keep=keep_ledger)
@@ -62,6 +87,7 @@ class AgentServer:
         self._thread: threading.Thread | None = None
         self._stop: asyncio.Event | None = None
         self._listener: CallListener | None = None
+        self._meddler: Meddler | None = None
 
     @property
     def port(self) -> int:
@@ -72,18 +98,25 @@ class AgentServer:
         """Where an agent is called."""
         return f"http://{self._host}:{self._port}{_PREFIX}{agent}"
 
-    def play(self, agent: str, script: Script) -> None:
-        """From the next call on, the agent follows this script."""
+    def play(self, agent: str, script: Script, *, demands: Mapping[str, str] | None = None) -> None:
+        """From the next call on, the agent follows this script, and takes calls with these headers only."""
+        self._demands[agent] = dict(demands or {})
         self._scripts[agent] = script
 
     def forget(self, agent: str) -> None:
-        """Answer 404 in the agent's place from now on, the calls that are open now among them."""
+        """Let the agent be gone: the calls that are open now are reset, since nothing that its script does not say may be
+        answered in its name, and those to come are answered 404."""
         self._scripts.pop(agent, None)
+        self._demands.pop(agent, None)
         self._on_loop(lambda: self._forget(agent))
 
     def listen(self, listener: CallListener) -> None:
         """Tell this listener of every call from now on."""
         self._listener = listener
+
+    def meddle(self, meddler: Meddler | None) -> None:
+        """Have this one come between callers and agents from now on, or nobody."""
+        self._meddler = meddler
 
     def ledger(self, agent: str | None = None) -> list[Call]:
         """The calls so far, in the order in which they began; of one agent or of all."""
@@ -191,7 +224,13 @@ class AgentServer:
         if request.method != "POST":
             return web.json_response({"name": agent, "status": "ok"})
         body = await request.content.read()
-        task_id, input_data = read_request(body)
+        envelope = read_envelope(body)
+        task_id, input_data = envelope.task_id, envelope.input_data
+        demanded = self._demands.get(agent, {})
+        meddling = await self._meddling(agent, request)
+        if meddling.is_lost:
+            reset(request.transport)
+            return web.Response(status=500)
 
         def make(number: int, nth_of_agent: int, nth_of_task: int) -> Call:
             return Call(
@@ -205,17 +244,27 @@ class AgentServer:
                 headers=dict(request.headers),
                 body=body,
                 input_data=input_data,
-                action=script.action(nth_of_agent, nth_of_task, input_data),
+                action=HttpStatus(meddling.status)
+                if meddling.status is not None
+                else script.action(nth_of_agent, nth_of_task, input_data),
                 begun_monotonic=time.monotonic(),
                 begun_wall=time.time(),
+                breach=envelope.breach,
+                lacking=lacking_credentials(demanded, request.headers),
             )
 
         call = self._ledger.begin(agent, task_id, make)
         if self._listener is not None:
             self._listener.begun(call)
-        return await self._answer(request, call)
+        return await self._answer(request, call, meddling.token)
 
-    async def _answer(self, request: web.BaseRequest, call: Call) -> web.StreamResponse:
+    async def _meddling(self, agent: str, request: web.BaseRequest) -> Meddling:
+        peer = request.transport.get_extra_info("peername") if request.transport is not None else None
+        if self._meddler is None or peer is None:
+            return Meddling()
+        return await self._meddler.arrives(agent, peer[1])
+
+    async def _answer(self, request: web.BaseRequest, call: Call, token: object) -> web.StreamResponse:
         ending: Ending = "caller left"
         status = None
         is_told = False
@@ -228,7 +277,13 @@ class AgentServer:
                 self._listener.ends(call, ending, status, body)
 
         try:
-            response = await self._act_while_known(call)
+            response = self._refusal(call) or await self._act_while_known(call)
+            if token is not None and self._meddler is not None and response is not None:
+                meddling = await self._meddler.is_answered(token)
+                if meddling.is_lost:
+                    response = None
+                elif meddling.status is not None:
+                    response = web.Response(status=meddling.status)
             if response is None:
                 ending = "reset"
                 tell(ending, None, None)
@@ -243,8 +298,14 @@ class AgentServer:
             self._ledger.end(call, ending, status)
             tell(ending, status, None)
 
+    def _refusal(self, call: Call) -> web.Response | None:
+        """The response to a call that the agent does not take; None for one that it does."""
+        if call.lacking is not None:
+            return unauthorized(self._demands.get(call.agent, {}), call.lacking)
+        return None if call.breach is None else breach_response(call, call.breach)
+
     async def _act_while_known(self, call: Call) -> web.Response | None:
-        """The response of the call's action, or 404 when the agent is forgotten before."""
+        """The response of the call's action, or None when the agent is forgotten before."""
         if not isinstance(call.action, Slow | Held | Hang):
             return await self._act(call, call.action)
         forgotten = self._forgotten.setdefault(call.agent, asyncio.Event())
@@ -252,9 +313,7 @@ class AgentServer:
         waiting = asyncio.create_task(forgotten.wait())
         try:
             await asyncio.wait((acting, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if acting.done():
-                return acting.result()
-            return web.Response(status=404, text=f"no agent is called {call.agent} any more")
+            return acting.result() if acting.done() else None
         finally:
             acting.cancel()
             waiting.cancel()

@@ -6,10 +6,12 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiohttp import web
 
+from harness.agents.envelope import Breach
 from harness.agents.ledger import Call
 from harness.agents.script import Echo, Fail, Ok, RpcError
 
@@ -37,13 +39,31 @@ def rpc_response(call: Call, action: Ok | Echo | Fail | RpcError) -> web.Respons
     return web.Response(body=json.dumps(answer).encode(), headers=JSON_HEADERS)
 
 
-def read_request(body: bytes) -> tuple[Any, Any]:
-    """(id, input as parsed from the text part) of a JSON-RPC request; None for what cannot be read."""
-    try:
-        request = json.loads(body)
-        return request["id"], json.loads(request["params"]["message"]["parts"][0]["text"])
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return None, None
+def breach_response(call: Call, breach: Breach) -> web.Response:
+    """The JSON-RPC error for a call that the contract does not allow."""
+    error = {"code": breach.code, "message": breach.sentence}
+    answer = {"jsonrpc": "2.0", "id": call.task_id, "error": error}
+    return web.Response(body=json.dumps(answer).encode(), headers=JSON_HEADERS)
+
+
+def lacking_credentials(demanded: Mapping[str, str], headers: Mapping[str, str]) -> str | None:
+    """Which of the headers that an agent demands a call does not bear, or bears with another value; None when all is
+    there. Names count whatever their case, as in HTTP; `headers` must look them up so."""
+    for name, value in demanded.items():
+        found = headers.get(name)
+        if found != value:
+            shown = "none" if found is None else repr(found)
+            return f"expected the header {name}: {value}, found {shown}"
+    return None
+
+
+def unauthorized(demanded: Mapping[str, str], sentence: str) -> web.Response:
+    """401, with the challenge that HTTP wants beside it."""
+    scheme = "Bearer" if any(name.lower() == "authorization" for name in demanded) else "Header"
+    challenge = {"WWW-Authenticate": f'{scheme} realm="agent"'}
+    # What is demanded stays unsaid: a caller may hand the answer on.
+    text = "the credentials are missing or wrong: " + sentence.partition(":")[0]
+    return web.Response(status=401, text=text, headers=challenge)
 
 
 def reset(transport: asyncio.BaseTransport | None) -> None:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from harness.checkers import (
     bridge,
+    calls,
     control_flow,
+    copies,
     dispatch,
     durability,
     endings,
@@ -44,10 +46,12 @@ CHECKERS: tuple[Checker, ...] = (
     *control_flow.CHECKERS,
     *failures.CHECKERS,
     *observability.CHECKERS,
+    *copies.CHECKERS,
     *isolation.CHECKERS,
     *times.CHECKERS,
     *messages.CHECKERS,
     *bridge.CHECKERS,
+    *calls.CHECKERS,
 )
 
 

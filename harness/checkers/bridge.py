@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from harness.checkers.checker import Checker
-from harness.checkers.oracle.values import canonical, same
 from harness.checkers.view import Task, Views, views
 from harness.history import Event, History
+from harness.oracle.values import canonical, same
 from harness.verdict import Finding
 
 Calls = list[tuple[Event, Event | None]]
@@ -153,7 +153,8 @@ def _answers(history: History) -> list[Finding]:
     A SUCCESS needs a call of the task that was answered with a JSON-RPC result whose state is not failed, and its output has the
     members of that result (AGT-05); the text of artifacts is judged by scenarios. Sound because the agents are the
     harness's own, and note every answer before it leaves: an answer that is not there was not given. A FAILURE is never
-    accused: a bridge may have stopped waiting, or found something in the answer that the history does not show.
+    accused: a bridge may have stopped waiting, or found something in the answer that the history does not show. A text of
+    the answer that repeats a value of the agent's auth_config may have become any other, since AGT-20 wants it hidden.
     """
     found = []
     seen = views(history)
@@ -167,7 +168,7 @@ def _answers(history: History) -> list[Finding]:
                 continue
             calls = [one for one in seen.calls_of_task.get(task.task_id, []) if one[0].seq < event.seq]
             good = [a for _, a in calls if a is not None and a.seq < event.seq and _is_success(a)]
-            wrong = _wrong_answer(value, calls, good)
+            wrong = _wrong_answer(value, calls, good, _secrets(seen, task))
             if wrong is not None:
                 clause, why = wrong
                 proof = (task.first.seq, *(a.seq for _, a in calls[-1:] if a is not None), event.seq)
@@ -176,7 +177,9 @@ def _answers(history: History) -> list[Finding]:
     return found
 
 
-def _wrong_answer(value: Mapping[str, Any], calls: Calls, good: list[Event]) -> tuple[str, str] | None:
+def _wrong_answer(
+    value: Mapping[str, Any], calls: Calls, good: list[Event], secrets: tuple[str, ...]
+) -> tuple[str, str] | None:
     if value.get("status") == "SUCCESS":
         if not good:
             failed = [a for _, a in calls if a is not None and _is_failed_state(a)]
@@ -185,13 +188,41 @@ def _wrong_answer(value: Mapping[str, Any], calls: Calls, good: list[Event]) -> 
             )
             return clause, f"and none of {len(calls)} calls for it was answered with a success"
         output = value.get("output_data")
-        if not isinstance(output, Mapping) or not any(_holds(output, answer["output"]) for answer in good):
+        if not isinstance(output, Mapping) or not any(_holds(output, answer["output"], secrets) for answer in good):
             return "AGT-05", "and its output does not have the members of the agent's result"
     return None
 
 
-def _holds(output: Mapping[str, Any], members: Mapping[str, Any]) -> bool:
-    return all(name in output and same(output[name], value) for name, value in members.items())
+def _secrets(seen: Views, task: Task) -> tuple[str, ...]:
+    """The values of the auth_config of a task's agent."""
+    config = (seen.agent_records.get(task.agent) or {}).get("auth_config")
+    return tuple(text for text in config.values() if isinstance(text, str) and text) if config else ()
+
+
+def _holds(found: Any, answered: Any, secrets: tuple[str, ...], *, is_output: bool = True) -> bool:
+    """Whether what was found is what was answered, but for texts with a secret in them; an output may have further members."""
+    if isinstance(answered, str) and any(secret in answered for secret in secrets):
+        return True
+    if not secrets and not is_output:
+        return same(found, answered)
+    if isinstance(answered, Mapping):
+        open_names = [name for name in answered if any(secret in name for secret in secrets)]
+        return (
+            isinstance(found, Mapping)
+            and (is_output or bool(open_names) or len(found) == len(answered))
+            and all(
+                name in found and _holds(found[name], value, secrets, is_output=False)
+                for name, value in answered.items()
+                if name not in open_names
+            )
+        )
+    if isinstance(answered, list | tuple):
+        return (
+            isinstance(found, list | tuple)
+            and len(found) == len(answered)
+            and all(_holds(one, other, secrets, is_output=False) for one, other in zip(found, answered, strict=True))
+        )
+    return same(found, answered)
 
 
 def _is_success(answer: Event) -> bool:

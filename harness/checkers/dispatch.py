@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import step_of
-from harness.checkers.oracle.plan import Plan
 from harness.checkers.view import LAG_SECONDS, RunView, Task, Views, views
 from harness.history import Event, History
+from harness.oracle.plan import Plan
 from harness.verdict import Finding
 
 _OF_END = {"COMPLETED": "CMP-02", "FAILED": "FAI-04", "CANCELLED": "CAN-02"}
@@ -19,7 +20,8 @@ _SURELY_SEEN_SECONDS = 5.0
 def _after_end(history: History) -> list[Finding]:
     """A new task was seen well after the run's terminal status had been read.
 
-    A message may be seen later than it was published, so only a distance beyond `LAG_SECONDS` counts, only in histories in
+    A message may be seen later than it was published, so only a distance beyond `LAG_SECONDS` counts, and none at all when
+    the broker had the message before the status was read; only in histories in
     which nothing was killed, paused or taken away until then (what a dead process left behind may surface late), only the
     first message with its task_id, and only in runs that nobody asked to retry. After CANCELLED, which the API may have
     written, `_SURELY_SEEN_SECONDS` more are granted for the executor to hear of it.
@@ -32,9 +34,10 @@ def _after_end(history: History) -> list[Finding]:
         ended = run.first_read("COMPLETED", "FAILED", "CANCELLED")
         if ended is None or run.is_retried:
             continue
+        ended_at = _moment(history.events[ended.seq].wall)
         grace = LAG_SECONDS + (_SURELY_SEEN_SECONDS if ended.status == "CANCELLED" else 0.0)
         for task in run.tasks:
-            if task.first.at > ended.at + grace and seen.is_calm(task.first):
+            if task.first.at > ended.at + grace and not _was_there(task.first, ended_at) and seen.is_calm(task.first):
                 explanation = (
                     f"run {run.id} was {ended.status}, and a task for agent {task.agent} was published after that"
                 )
@@ -44,6 +47,19 @@ def _after_end(history: History) -> list[Finding]:
                 )
                 break
     return found
+
+
+def _was_there(message: Event, moment: datetime | None) -> bool:
+    """Whether the broker took a message before a moment of the harness's clock, where the topic notes that."""
+    appended = _moment(message["appended"])
+    return appended is not None and moment is not None and appended <= moment
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
 
 
 def _after_cancellation(history: History) -> list[Finding]:

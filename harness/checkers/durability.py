@@ -7,10 +7,10 @@ from typing import Any
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import step_of
-from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.references import references_in
 from harness.checkers.view import RunView, views
 from harness.history import Event, History
+from harness.oracle.plan import Plan
+from harness.oracle.references import references_in
 from harness.verdict import Finding
 
 _AT_LEAST: Mapping[str, frozenset[str]] = {

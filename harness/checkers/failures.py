@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.checkers.checker import Checker
-from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.values import canonical
 from harness.checkers.view import Row, RunView, views
 from harness.history import Event, History
+from harness.oracle.plan import Plan
+from harness.oracle.values import canonical
 from harness.verdict import Finding
 
 

@@ -7,10 +7,10 @@ from itertools import pairwise
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import contexts_of, step_of
-from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.values import same
 from harness.checkers.view import LAG_SECONDS, TERMINAL, RunView, Task, Views, views
 from harness.history import Event, History
+from harness.oracle.plan import Plan
+from harness.oracle.values import same
 from harness.verdict import Finding
 
 

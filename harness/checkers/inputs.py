@@ -7,11 +7,11 @@ from typing import Any
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import contexts_of, oracle, steps_of
-from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.references import references_in
-from harness.checkers.oracle.values import canonical, same
 from harness.checkers.view import Row, RunView, views
 from harness.history import History
+from harness.oracle.plan import Plan
+from harness.oracle.references import references_in
+from harness.oracle.values import canonical, same
 from harness.verdict import Finding
 
 _OF_TYPE = {"parallel": "PAR-01", "conditional": "CON-02", "loop": "LOP-06", "fork_join": "FJN-03"}

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.checkers.checker import Checker
-from harness.checkers.oracle.plan import Plan
 from harness.checkers.view import ENDED, RunView, views
 from harness.history import Event, History
+from harness.oracle.plan import Plan
 from harness.verdict import Finding
 
 _TOLD = ("RUNNING", "COMPLETED", "FAILED")

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import oracle, steps_of
-from harness.checkers.oracle.plan import Plan
 from harness.checkers.view import views
 from harness.history import History
+from harness.oracle.plan import Plan
 from harness.verdict import Finding
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 from harness.checkers.checker import Checker
 from harness.checkers.oracle.of_run import contexts_of, oracle, steps_of
-from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.values import canonical
 from harness.checkers.view import Row, RunView, Task, Views, views
 from harness.history import Event, History
+from harness.oracle.plan import Plan
+from harness.oracle.values import canonical
 from harness.verdict import Finding
 
 Place = Callable[[str], str | None]

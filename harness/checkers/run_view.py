@@ -11,9 +11,10 @@ from typing import Any, Literal
 from jsonschema import Draft202012Validator
 
 import contract
-from harness.checkers.oracle.plan import NotAPlan, Plan
-from harness.checkers.oracle.values import canonical
 from harness.history import Event, History
+from harness.oracle.plan import NotAPlan, Plan
+from harness.oracle.references import references_in
+from harness.oracle.values import canonical
 
 TERMINAL = frozenset(("COMPLETED", "FAILED", "CANCELLED"))
 ENDED = frozenset(("COMPLETED", "FAILED", "CANCELLED", "SKIPPED"))
@@ -135,13 +136,15 @@ class RunView:
 
     @cached_property
     def plan(self) -> Plan | None:
-        """The plan, when it is valid against the contract's schema and sound in its structure."""
+        """The plan, when it is valid against the contract's schema and sound in its structure: what comes of another one
+        is what FAI-06 and REF-15 are about, and nothing else is told of it."""
         if self.made is None or not self.has_valid_plan:
             return None
         try:
-            return Plan.of(_as_json(self.made["plan"]))
+            plan = Plan.of(_as_json(self.made["plan"]))
         except NotAPlan:
             return None
+        return None if any(_reads_a_loop_outside(plan, step) for step in plan.steps) else plan
 
     @cached_property
     def input(self) -> Any:
@@ -256,3 +259,9 @@ def grouped(messages: Iterable[Event]) -> list[Task]:
         agent, given = str(value.get("agent_name")), value.get("input_data")
         found.append(Task(task_id, agent, given, canonical([agent, given]), tuple(events)))
     return found
+
+
+def _reads_a_loop_outside(plan: Plan, step: str) -> bool:
+    """Whether a mapping has ``${loop.…}`` where no loop is (REF-15)."""
+    mapping = plan.steps[step].get("input_mapping") or {}
+    return not plan.loops_around(step) and any(one.source == "loop" for one in references_in(mapping, plan.steps))

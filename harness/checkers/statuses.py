@@ -134,6 +134,24 @@ def _step_statuses(history: History) -> list[Finding]:
     return found
 
 
+def _row_agents(history: History) -> list[Finding]:
+    """The row of an agent step names another agent than the run's plan, or none.
+
+    Sound because a run keeps the plan that it began with, so that whenever such a row is seen its step has this one agent.
+    """
+    found = []
+    for run, plan in views(history).of_plans():
+        for row in run.rows:
+            if row.step not in plan.agents:
+                continue
+            named, meant = row.latest.get("agent_name"), plan.steps[row.step].get("agent_name")
+            if named == meant:
+                continue
+            explanation = f"the row of step {row.step} names the agent {named!r}, and the plan of its run {meant!r}"
+            found.append(Finding("row_agents", "TBL-04", "wrong agent", explanation, (row.last_seq,), run.id))
+    return found
+
+
 def _run_updates(history: History) -> list[Finding]:
     """Updates of the run itself (an extension) that contradict one another: a terminal one, then one of another status.
 
@@ -213,6 +231,13 @@ CHECKERS = (
         "A step's row has a status that steps have, and does not leave its end without a retry.",
         ("TBL-04", "CAN-03", "OBS-05"),
         _step_statuses,
+        ("database",),
+    ),
+    Checker(
+        "row_agents",
+        "The row of every agent step names its agent.",
+        ("TBL-04",),
+        _row_agents,
         ("database",),
     ),
     Checker(

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from harness.checkers.oracle.plan import Plan
 from harness.checkers.run_view import ENDED, LAG_SECONDS, TERMINAL, Read, Row, RunView, Task
 from harness.history import Event, History
+from harness.oracle.plan import Plan
 
 __all__ = ["ENDED", "LAG_SECONDS", "TERMINAL", "Read", "Row", "RunView", "Task", "Views", "views"]
 
 _DISTURBING = frozenset(("killed", "stopped", "paused", "resumed", "exited"))
 _DISTURBING_ACTS = frozenset(
-    ("kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "drop", "delay")
+    ("kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "exhaust")
 )
 _SOURCE_VIEWS = "_views_of_the_checkers"
 
@@ -40,7 +40,7 @@ class Views:
         if (
             (event.source == "process" and event.kind in _DISTURBING)
             or (event.kind == "act" and event["act"] in _DISTURBING_ACTS)
-            or event.kind == "gap"
+            or event.kind in ("gap", "fault")
         ):
             self.disturbances.append(event)
         elif event.source == "rest":

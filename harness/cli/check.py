@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +20,7 @@ from rich.table import Table
 import contract
 from harness import settings
 from harness.document import MistakesFound
+from harness.places import suite
 from harness.runner import reporting, selection, standing
 from harness.runner.crew import Crew
 from harness.runner.place import STACK_KINDS, StackKind, bench_maker
@@ -30,6 +31,7 @@ from harness.verdict import Outcome
 _MARKS: Final = {"passed": "✓", "failed": "✗", "unknown": "?", "not supported": "-", "not bound": " ", "untested": "·"}
 _STYLES: Final = {"passed": "green", "failed": "red", "unknown": "yellow", "not supported": "dim", "untested": "dim"}
 _MOST_CLAUSES: Final = 12
+_LOG_WIDTH: Final = 140
 FAILED, UNUSABLE, UNKNOWN = 1, 2, 3
 
 
@@ -40,7 +42,7 @@ FAILED, UNUSABLE, UNKNOWN = 1, 2, 3
     "paths",
     multiple=True,
     type=click.Path(exists=True, path_type=Path),
-    help="Scenario files and folders; may be repeated. [default: scenarios]",
+    help="Scenario files and folders; may be repeated. [default: scenarios, or else the suite of this package]",
 )
 @click.option(
     "-k", "words", metavar="EXPR", help="Only scenarios whose id holds the words; `and`, `or`, `not` and ( ) work."
@@ -73,7 +75,10 @@ def check(
       3  nothing failed, but of something it is not known whether it would
     """
     console = Console()
-    subject, scenarios = _read(subject_file, paths or (Path("scenarios"),))
+    if not console.is_terminal:
+        # In a log the table is read by lines.
+        console = Console(width=_LOG_WIDTH)
+    subject, scenarios = _read(subject_file, paths or (suite(),))
     if wrong := selection.unknown_clauses(clauses):
         raise click.UsageError("; ".join(wrong))
     is_meant = _expression(words)
@@ -222,8 +227,11 @@ def _conclude(
 ) -> None:
     found = standing.standings(outcomes, subject.roles)
     console.print(_table(found))
+    stand = Counter(one.standing for one in found if one.scenarios or one.standing == "failed")
+    console.print("Clauses: " + ", ".join(f"{count} {name}" for name, count in stand.most_common()))
     counts = standing.counts(outcomes)
-    console.print(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) + f"; see {directory}")
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    console.print(f"Scenarios: {told}; see {directory}")
     reached = standing.level_reached(found)
     if is_whole:
         name = contract.CONFORMANCE_LEVELS.get(reached, "none")
@@ -239,7 +247,9 @@ def _conclude(
 
 
 def _table(found: Sequence[standing.ClauseStanding]) -> Table:
-    table = Table("clause", "title", "level", "scenarios", "standing", box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("clause", "title", "level", "scenarios", "standing", "why"):
+        table.add_column(name, no_wrap=name not in ("title", "why"))
     for one in found:
         if one.scenarios or one.standing == "failed":
             table.add_row(
@@ -248,6 +258,7 @@ def _table(found: Sequence[standing.ClauseStanding]) -> Table:
                 f"{one.clause.conformance_level} {one.clause.level}",
                 str(one.scenarios),
                 f"{_MARKS[one.standing]} {one.standing}",
+                one.why,
                 style=_STYLES.get(one.standing),
             )
     return table

@@ -20,7 +20,9 @@ _MODULES = {
     "retry": "harness.cli.runs",
     "scenario": "harness.cli.scenario",
     "check": "harness.cli.check",
+    "explore": "harness.cli.explore",
     "trial": "harness.cli.trial",
+    "faults": "harness.cli.faults",
     "judge": "harness.cli.judge",
     "report": "harness.cli.report",
 }

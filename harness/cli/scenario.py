@@ -10,10 +10,12 @@ import click
 
 import contract
 from harness.document import Mistake, MistakesFound, did_you_mean
+from harness.places import SCENARIOS_DIRECTORY
 from harness.scenario import Scenario, discover, load
 from harness.scenario.explaining import explain as explained
 from harness.scenario.starting import new_scenario
 
+_CONFTEST = "conftest.py"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*/[a-z0-9][a-z0-9_-]*")
 
 
@@ -52,13 +54,41 @@ def new(name: str, clauses: tuple[str, ...], directory: Path) -> None:
     except OSError as error:
         raise click.UsageError(f"{path} cannot be written: {error.strerror or error}") from error
     click.echo(f"{path} is written. Check it with: plumbline scenario check {path}")
+    click.echo(f"Carry it out on an executor with: plumbline check SUBJECT_FILE --scenarios {path}")
+    if _let_pytest_collect(directory):
+        click.echo(f"{directory / _CONFTEST} is written too: by it, pytest finds the scenarios of this folder.")
 
 
 @scenario.command()
-@click.argument("paths", nargs=-1, required=True, metavar="PATHS...", type=click.Path(path_type=Path))
+@click.argument("words", nargs=-1, metavar="[WORDS...]")
+def clauses(words: tuple[str, ...]) -> None:
+    """List the contract's clauses that have all of WORDS in their id, title or text: what a scenario can be about."""
+    found = [
+        clause
+        for clause in contract.clauses()
+        if all(word.lower() in f"{clause.id} {clause.title} {clause.text}".lower() for word in words)
+    ]
+    for clause in found:
+        click.echo(f"{clause.id}  {clause.title} ({clause.level})\n        {' '.join(clause.text.split())}")
+    if not found:
+        raise click.UsageError(f"no clause has the words {' '.join(words)}; take fewer of them")
+
+
+def _let_pytest_collect(directory: Path) -> bool:
+    """Give a folder that has none the suite's conftest.py; whether one was written."""
+    try:
+        with (directory / _CONFTEST).open("x", encoding="utf-8") as file:
+            file.write((SCENARIOS_DIRECTORY / _CONFTEST).read_text(encoding="utf-8"))
+    except FileExistsError:
+        return False
+    return True
+
+
+@scenario.command()
+@click.argument("paths", nargs=-1, metavar="[PATHS...]", type=click.Path(path_type=Path))
 def check(paths: tuple[Path, ...]) -> None:
-    """Check scenario files, and all those below folders; exit with 1 when there is a mistake."""
-    files = _discovered(paths)
+    """Check scenario files, and all those below folders (by default `scenarios`); exit with 1 when there is a mistake."""
+    files = _discovered(paths or (Path("scenarios"),))
     scenarios: list[Scenario] = []
     mistakes: set[Mistake] = set()
     for file in files:

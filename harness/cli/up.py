@@ -17,11 +17,11 @@ from harness.cli.quick_start import quick_start
 from harness.cli.upkeep import GivenUp, Upkeep
 from harness.client import ApiClient, ApiError
 from harness.document import MistakesFound
+from harness.places import SUBJECTS_DIRECTORY
 from harness.sample_agents import SCRIPTS, register
 from harness.stack import EmbeddedStack, StackError, progress_to
 from harness.stack.ports import HeldPort
 from harness.subject import RoleName, RunningSubject, Subject, SubjectError
-from harness.subject.description import SUBJECTS_DIRECTORY
 
 _WATCH_SECONDS = 0.5
 _PORT = click.IntRange(1, 65535)

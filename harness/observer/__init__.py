@@ -3,5 +3,6 @@
 from harness.observer.observer import Observer
 from harness.observer.rest import Answer, RestRecorder
 from harness.observer.scopes import NONCE_HEADER, Scope, Scopes
+from harness.observer.tables import read_table
 
-__all__ = ["NONCE_HEADER", "Answer", "Observer", "RestRecorder", "Scope", "Scopes"]
+__all__ = ["NONCE_HEADER", "Answer", "Observer", "RestRecorder", "Scope", "Scopes", "read_table"]

@@ -31,7 +31,9 @@ class AgentWatch(CallListener):
             correlation_id=call.correlation_id,
             input=call.input_data,
             headers=dict(call.headers),
-            body=call.body.decode("utf-8", "backslashreplace") if call.task_id is None else None,
+            body=call.body.decode("utf-8", "backslashreplace") if call.breach is not None else None,
+            **({"breach": call.breach.sentence} if call.breach is not None else {}),
+            **({"lacking": call.lacking} if call.lacking is not None else {}),
         )
 
     def ends(self, call: Call, ending: str, status: int | None, body: bytes | None) -> None:

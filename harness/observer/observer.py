@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from harness.history import Event, HistoryWriter
@@ -51,9 +51,17 @@ class Observer:
         """Tell one listener of every message that belongs to a scenario, in the tap's thread; None tells nobody."""
         self._listener = listener
 
-    def open(self, writer: HistoryWriter) -> Scope:
-        """Observe for one more history."""
-        return self.scopes.open(writer)
+    def open(self, writer: HistoryWriter, *, is_followed: bool = True) -> Scope:
+        """Observe for one more history. When its rows are not followed, `look_at` reads them."""
+        return self.scopes.open(writer, is_followed=is_followed)
+
+    def look_at(self, scopes: Sequence[Scope]) -> bool:
+        """Read the rows of all runs of these scopes now; False while the database is away."""
+        return self._rows.look_now(*scopes)
+
+    def settle_rows(self, deadline_seconds: float) -> bool:
+        """Wait until every snapshot that was wanted has been taken."""
+        return self._rows.settle(deadline_seconds)
 
     def close(self, scope: Scope) -> None:
         """Observe nothing more for it."""
@@ -89,7 +97,7 @@ class Observer:
     def _saw_message(self, scope: Scope, event: Event) -> None:
         if self._listener is not None:
             self._listener(scope, event)
-        if event.run is None:
+        if event.run is None or not scope.is_followed:
             return
         self._rows.hurry(event.run)
         if event["by"] == "subject" and event["topic"] in _SNAPSHOT_TOPICS:

@@ -73,7 +73,7 @@ class OffsetWatch:
                 place = (group, part.topic, part.partition)
                 if part.topic in self._short and self._known.get(place) != committed.offset:
                     self._known[place] = committed.offset
-                    self._scopes.tell_all(
+                    self._scopes.tell_followed(
                         "kafka",
                         "committed",
                         group=group,

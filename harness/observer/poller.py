@@ -94,15 +94,13 @@ class RowWatch:
         with self._has_wanted:
             return self._has_wanted.wait_for(lambda: not self._wanted and not self._in_work, deadline_seconds)
 
-    def look_now(self, scope: Scope) -> bool:
-        """Read the rows of all runs of a scope at once and write down what has changed; False while the database is
+    def look_now(self, *scopes: Scope) -> bool:
+        """Read the rows of all runs of some scopes at once and write down what has changed; False while the database is
         away."""
         with self._scopes.lock:
-            run_ids = list(scope.runs)
-        for first in range(0, len(run_ids), _MOST_AT_ONCE):
-            if not self._look_at(dict.fromkeys(run_ids[first : first + _MOST_AT_ONCE], scope)):
-                return False
-        return True
+            owners = [(run_id, scope) for scope in scopes for run_id in scope.runs]
+        parts = [owners[first : first + _MOST_AT_ONCE] for first in range(0, len(owners), _MOST_AT_ONCE)]
+        return all(self._look_at(dict(part)) for part in parts)
 
     def _guarded(self, work: Any) -> None:
         while not self._stop.is_set():
@@ -137,6 +135,8 @@ class RowWatch:
             with self._scopes.lock:
                 run_ids = list(scope.runs)
             living.update(run_ids)
+            if not scope.is_followed:
+                continue
             for run_id in run_ids:
                 if self._polled.setdefault(run_id, _Polled()).due <= now and len(owners) < _MOST_AT_ONCE:
                     owners[run_id] = scope

@@ -15,6 +15,7 @@ from harness.observer.scopes import Scope
 from harness.subject import Binding
 
 _TIMEOUT_SECONDS = 30.0
+_MOST_NOTED = 2000
 _numbers = itertools.count(1)
 
 
@@ -49,13 +50,14 @@ class RestRecorder:
         run: str | None = None,
     ) -> Answer:
         """Send a request and note it with its answer. `path` is below ``/api/v1``, as ``/runs/run-1``; one that begins
-        with ``//`` is taken as it is, from the second slash. `raw` is sent in place of a JSON body."""
+        with ``//`` is taken as it is, from the second slash. In its query a plus sign is a plus sign, as in the offset of a
+        time; a space is ``%20``. `raw` is sent in place of a JSON body, under the content type of JSON unless the headers
+        name another; of one that is long, the history has the beginning."""
         number = next(_numbers)
         if scope is not None:
-            scope.writer.add(
-                "rest", "request", run, request=number, method=method, path=path, body=body if raw is None else raw
-            )
-        url = self._url + (path[1:] if path.startswith("//") else self._binding.path(path))
+            told = body if raw is None else _beginning(raw)
+            scope.writer.add("rest", "request", run, request=number, method=method, path=path, body=told)
+        url = self._url + _with_quoted_query(path[1:] if path.startswith("//") else self._binding.path(path))
         try:
             response = self._session().request(
                 method,
@@ -90,6 +92,19 @@ class RestRecorder:
                 self._sessions.append(session)
         found: requests.Session = self._local.session
         return found
+
+
+def _with_quoted_query(path: str) -> str:
+    """The path, with what servers take for something else in its query (a space, a fragment) in percent-encoding. What is
+    encoded already, and the signs that part the query, stay."""
+    before, mark, query = path.partition("?")
+    return before + mark + query.replace("+", "%2B").replace("#", "%23")
+
+
+def _beginning(raw: str) -> str:
+    if len(raw) <= _MOST_NOTED:
+        return raw
+    return f"{raw[:_MOST_NOTED]}… ({len(raw)} characters)"
 
 
 def _body(response: requests.Response) -> Any:

@@ -33,6 +33,9 @@ class Scope:
     is_reading: bool = False
     """While several rows of one reading are being written down: what can be judged is the state after the last of them."""
 
+    is_followed: bool = True
+    """Whether its rows are polled and snapshots of them taken; else they are read only when somebody asks for it."""
+
     broken: str | None = None
     """Why not everything was seen for this scope, so that nothing can be said about the subject."""
 
@@ -61,10 +64,10 @@ class Scopes:
         self._orphans: deque[Orphan] = deque(maxlen=_MOST_ORPHANS)
         self._run_of_task: OrderedDict[str, str] = OrderedDict()
 
-    def open(self, writer: HistoryWriter) -> Scope:
+    def open(self, writer: HistoryWriter, *, is_followed: bool = True) -> Scope:
         """A new scope, whose observations go into this writer."""
         with self.lock:
-            scope = Scope(writer)
+            scope = Scope(writer, is_followed=is_followed)
             self._open[id(scope)] = scope
             return scope
 
@@ -169,5 +172,12 @@ class Scopes:
 
     def tell_all(self, source: Source, kind: str, **data: Any) -> None:
         """Write an event that is nobody's in particular into every history under way."""
-        for scope in self.open_scopes():
+        self._tell(self.open_scopes(), source, kind, data)
+
+    def tell_followed(self, source: Source, kind: str, **data: Any) -> None:
+        """The same, for those whose rows are followed: what changes all the time would be most of the others' histories."""
+        self._tell([scope for scope in self.open_scopes() if scope.is_followed], source, kind, data)
+
+    def _tell(self, scopes: list[Scope], source: Source, kind: str, data: Mapping[str, Any]) -> None:
+        for scope in scopes:
             scope.writer.add(source, kind, **data)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import OffsetSpec
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from harness.history import Event
 from harness.observer.parsing import loads
@@ -26,6 +26,7 @@ _POLL_MS = 100
 _MOST_RECORDS = 2000
 _REQUEST_MS = 5000
 _AGAIN_SECONDS = 0.2
+_START_SECONDS = 60.0
 _LOG_APPEND_TIME = 1
 
 Seen = Callable[[Scope, Event], None]
@@ -54,8 +55,13 @@ class KafkaTap:
     def start(self) -> None:
         """Make the topics that are missing, find the ends, and begin to read."""
         self._make_topics()
-        with self._admin_lock:
-            self._positions = self._ends()
+        until = time.monotonic() + _START_SECONDS
+        # Partitions that were made just now may have no leader yet, for long where the machine is busy.
+        while (ends := self._asked_ends()) is None:
+            if time.monotonic() > until:
+                raise KafkaTimeoutError(f"the ends of the topics were not told within {_START_SECONDS:.0f} s")
+            time.sleep(_AGAIN_SECONDS)
+        self._positions = ends
         self._thread.start()
 
     def stop(self) -> None:

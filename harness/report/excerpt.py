@@ -94,7 +94,7 @@ def _relevant(history: History, findings: Sequence[Finding], witnesses: frozense
 
 
 def _is_telling(event: Event, runs: set[str | None]) -> bool:
-    if event.kind in ("act", "run", "gap", "gap_ended", "end") or event.source == "process":
+    if event.kind in ("act", "run", "gap", "gap_ended", "fault", "end") or event.source == "process":
         return True
     if event.kind == "expectation":
         return True

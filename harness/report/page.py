@@ -22,9 +22,9 @@ def html(report: Report) -> str:
     """The report as a page. Whatever a history holds is text on it, and never markup or script: all is escaped, and the
     page's policy allows no script and style but its own."""
     subjects = [view.subject_view(subject) for subject in report.subjects]
-    style, script = _part("report.css"), _part("report.js")
+    style, script = part("report.css"), part("report.js")
     return (
-        _templates()
+        templates()
         .get_template("report.html.j2")
         .render(
             report=report,
@@ -36,8 +36,8 @@ def html(report: Report) -> str:
             timeline=timeline,
             style=Markup(style),
             script=Markup(script),
-            style_hash=_hash(style),
-            script_hash=_hash(script),
+            style_hash=hash_of(style),
+            script_hash=hash_of(script),
         )
     )
 
@@ -54,14 +54,15 @@ def badge(report: Report) -> str:
         told = f"{counted['failed']} failed" if counted["failed"] else "no level"
     colour = _COLOURS[subject.level] if subject.level or not subject.is_green else "#5a5f66"
     return (
-        _templates()
+        templates()
         .get_template("badge.svg.j2")
         .render(label="plumbline", told=told, colour=colour, left=74, right=16 + 7 * len(told))
     )
 
 
 @cache
-def _templates() -> jinja2.Environment:
+def templates() -> jinja2.Environment:
+    """The templates of all pages; whatever is put in is escaped."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("harness.report"),
         autoescape=True,
@@ -72,9 +73,11 @@ def _templates() -> jinja2.Environment:
 
 
 @cache
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """A part of the pages, as text."""
     return files("harness.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
-def _hash(text: str) -> str:
+def hash_of(text: str) -> str:
+    """What a page's policy knows its own style or script by."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

@@ -28,7 +28,7 @@ _LANES: Final[Mapping[str, Lane]] = {
 
 def lane(event: Event) -> Lane:
     """Where an event is drawn."""
-    return "processes" if event.kind in ("gap", "gap_ended") else _LANES[event.source]
+    return "processes" if event.kind in ("gap", "gap_ended", "fault") else _LANES[event.source]
 
 
 class Wording:
@@ -58,6 +58,7 @@ class Wording:
             "act": _act,
             "agent": lambda event: f"agent {event['agent']}{'' if event['registered'] else ', not registered'}",
             "expectation": _expectation,
+            "fault": _fault,
             "gap": lambda event: f"not watched: {event['of']} ({event['reason']})",
             "gap_ended": lambda event: f"watched again: {event['of']}",
             "request": lambda event: f"{event['method']} {event['path']}",
@@ -158,6 +159,11 @@ def _act(event: Event) -> str:
         rest = {name: value for name, value in arguments.items() if name not in _OBJECTS and value not in (None, {})}
     came = f" → {_short(outcome)}" if outcome not in (None, event["act"], *_DONE) else ""
     return " ".join(filter(None, (str(event["act"]), *names, f"({_short(rest)})" if rest else ""))) + came
+
+
+def _fault(event: Event) -> str:
+    names = f" ({', '.join(map(str, event['names']))})" if event["names"] else ""
+    return f"fault {event['state']}: {event['do']} of {event['process']} at {event['at_point']}{names}"
 
 
 def _expectation(event: Event) -> str:

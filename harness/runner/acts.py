@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.history import Event
+from harness.runner.acts_faults import exhaust, fault, persistently
 from harness.runner.acts_rest import current_plan, posted, refused, rest
 from harness.runner.conditions import message_filter
 from harness.runner.errors import Broken, NotSupported, SetUpBroke
@@ -59,13 +60,18 @@ def _execute_over_rest(alias: str, name: str, arguments: Mapping[str, Any], via:
     definition_id = world.values["workflows"][name].get("id")
     if definition_id is None:
         raise SetUpBroke(f"the workflow '{name}' was not created over REST, so that it cannot be executed")
-    headers = {"Idempotency-Key": arguments["key"]} if "key" in arguments else {}
-    answer = world.bench.rest.ask(
-        world.scope,
-        "POST",
-        f"/workflows/{definition_id}/execute",
-        {"input_data": arguments["input"]},
-        headers=headers,
+    # Repeated under one key where the API may be down, as a careful client does.
+    key = arguments.get("key", f"{alias}-{world.unique}" if world.bench.armed_faults is not None else None)
+    headers = {"Idempotency-Key": key} if key is not None else {}
+    answer = persistently(
+        world,
+        lambda: world.bench.rest.ask(
+            world.scope,
+            "POST",
+            f"/workflows/{definition_id}/execute",
+            {"input_data": arguments["input"]},
+            headers=headers,
+        ),
     )
     run_id = answer.body.get("run_id") if isinstance(answer.body, Mapping) else None
     if answer.status != 202 or not isinstance(run_id, str):
@@ -124,8 +130,8 @@ def _retry(arguments: Mapping[str, Any], world: World) -> Any:
     resume = arguments.get("from")
     if via == "rest":
         return posted(world, run_id, "retry", {} if resume is None else {"resume_from_step": resume})
-    if world.bench.binding.has_own_rows:
-        raise NotSupported("a retry sets the run's row, and the subject's rows are its own: only its API can retry")
+    if not world.bench.binding.can_write_runs:
+        raise NotSupported("a retry sets the run's row, and the subject's rows are its own: name binding.writes")
     if via == "kafka" and not world.bench.tables.retry_run(run_id):
         return "refused: the run is neither FAILED nor CANCELLED"
     made = world.view.run(run_id)
@@ -181,6 +187,7 @@ def _publish(arguments: Mapping[str, Any], world: World) -> Any:
         raw: bytes | None = json.dumps(value).encode()
     else:
         raw = arguments["raw"].encode("utf-8", "surrogatepass") if arguments["raw"] is not None else None
+        raw = world.bench.binding.raw_to_subject(topic, raw)
     for _ in range(arguments["times"]):
         world.bench.publisher.publish_raw(world.scope, topic, arguments.get("key"), raw, arguments.get("headers", {}))
     return "published"
@@ -232,4 +239,6 @@ _ACTS: Mapping[str, Callable[[Mapping[str, Any], World], Any]] = {
     "answer": _answer,
     "publish": _publish,
     "redeliver": _redeliver,
+    "fault": fault,
+    "exhaust": exhaust,
 }

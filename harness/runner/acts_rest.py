@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.observer import Answer
+from harness.runner.acts_faults import persistently
 from harness.runner.conditions import judge_answer
-from harness.runner.errors import Broken, NotSupported
+from harness.runner.errors import Broken, NotSupported, SetUpBroke
 from harness.runner.world import World
 from harness.scenario.model import Act
 from harness.verdict import Finding
+
+_MOST_RAW = 50_000_000
 
 
 def current_plan(world: World, name: str) -> Any:
@@ -34,7 +37,10 @@ def current_plan(world: World, name: str) -> Any:
 def posted(world: World, run_id: str, what: str, body: Mapping[str, Any], by: str | None = None) -> Any:
     """A cancellation or a retry over REST. A refusal is an answer as well; an error of the server's is none."""
     headers = {"X-User": by} if by is not None else {}
-    answer = world.bench.rest.ask(world.scope, "POST", f"/runs/{run_id}/{what}", body, headers=headers, run=run_id)
+    answer = persistently(
+        world,
+        lambda: world.bench.rest.ask(world.scope, "POST", f"/runs/{run_id}/{what}", body, headers=headers, run=run_id),
+    )
     if answer.status is None or answer.status >= 500:
         raise Broken([refused(world, f"POST /runs/{run_id}/{what}", answer, "an answer below 500")])
     return {"status": answer.status}
@@ -44,13 +50,18 @@ def rest(act: Act, world: World) -> Any:
     """Any request, its answer held to the act's matchers. Raises :class:`Broken` when they do not match."""
     asked = {
         word: world.filled(act.arguments[word])
-        for word in ("method", "path", "body", "headers")
+        for word in ("method", "path", "body", "raw", "headers")
         if word in act.arguments
     }
     if not world.bench.has_api:
         raise NotSupported("the subject has no API, and the scenario speaks to it over REST")
     answer = world.bench.rest.ask(
-        world.scope, asked["method"], asked["path"], asked.get("body"), headers=asked.get("headers")
+        world.scope,
+        asked["method"],
+        asked["path"],
+        asked.get("body"),
+        raw=_raw(asked["raw"]) if "raw" in asked else None,
+        headers=asked.get("headers"),
     )
     _own_run(asked, answer, world)
     with world.view.changed:
@@ -58,6 +69,16 @@ def rest(act: Act, world: World) -> Any:
     if ("status" in act.arguments or "answer" in act.arguments) and not judgement.holds:
         raise Broken([finding(world, "answer", judgement.found)])
     return {"status": answer.status}
+
+
+def _raw(written: Any) -> str:
+    """The text of a raw body. Raises :class:`SetUpBroke` for one that would be too long."""
+    if isinstance(written, str):
+        return written
+    repeated, times = str(written["repeat"]), int(written["times"])
+    if len(repeated) * times > _MOST_RAW:
+        raise SetUpBroke(f"a raw body of {len(repeated) * times} characters is asked for; at most {_MOST_RAW} are sent")
+    return f"{written.get('before', '')}{repeated * times}{written.get('after', '')}"
 
 
 def _own_run(asked: Mapping[str, Any], answer: Answer, world: World) -> None:

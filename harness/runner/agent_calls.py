@@ -95,7 +95,8 @@ def _read(status: int, retry_after: str | None, body: bytes, task_id: str) -> Re
     state = _state(result)
     if state in _FAILED_STATES:
         return Reply(error=f"the agent says the task is {state}: {_told(result)}")
-    return Reply(output={"text": _text(result), **result})
+    # Nothing is added where no artifact is, and nothing of the object is overwritten (AGT-06).
+    return Reply(output={"text": _text(result), **result} if result.get("artifacts") else result)
 
 
 def _state(result: Mapping[str, Any]) -> Any:

@@ -5,15 +5,21 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from harness.agents import AgentServer
+from harness.faults.calls import CallMeddler
+from harness.faults.ports import FaultPorts
+from harness.faults.session import FaultPoints, upstream_of
 from harness.history import Event
 from harness.observer import Observer, RestRecorder, Scope
 from harness.runner.errors import NotSupported, SetUpBroke
 from harness.runner.played_bridge import PlayedBridge
+from harness.runner.played_executor import PlayedExecutor
+from harness.runner.played_rows import STEPS_SQL, PlayedRows
 from harness.runner.processes import Processes
 from harness.runner.publisher import Publisher
 from harness.runner.tables import ContractTables
@@ -21,7 +27,6 @@ from harness.stack import Stack
 from harness.subject import ROLES, RoleName, RunningSubject, Subject
 
 _WATCH_SECONDS = 0.2
-_PLAYED = ("api", "bridge")
 
 
 class Bench:
@@ -35,14 +40,21 @@ class Bench:
         counts: Mapping[RoleName, int] | None = None,
         environment: Mapping[str, str] | None = None,
         log_directory: Path | None = None,
+        fault_ports: FaultPorts | None = None,
     ) -> None:
-        """`counts` and `environment` as for `Subject.start`."""
+        """`counts` and `environment` as for `Subject.start`; `fault_ports` are those that the stack's broker advertises."""
         self.subject = subject
         self.stack = stack
         self.binding = subject.description.binding
         self._counts = counts
         self._environment = environment
         self._log_directory = log_directory
+        self._fault_ports = fault_ports
+        self._fault_points: FaultPoints | None = None
+        self._wiring = threading.Lock()
+        self.records_crossings = False
+        """Whether crossings are noted from the first act of each scenario on."""
+
         self._ending = contextlib.ExitStack()
         self._stopping = threading.Event()
         self._deaths: list[str] = []
@@ -51,6 +63,8 @@ class Bench:
         self._reviving = threading.Lock()
         self.agents = AgentServer()
         self.bridge: PlayedBridge | None = None
+        self.executor: PlayedExecutor | None = None
+        self._rows: PlayedRows | None = None
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -60,7 +74,9 @@ class Bench:
     @property
     def played(self) -> tuple[str, ...]:
         """The roles that the harness plays."""
-        return tuple(role for role in _PLAYED if role not in self.running.roles)
+        lacking = tuple(role for role in ROLES if role not in self.running.roles)
+        # Rows in a subject's own tables are its executor's alone to write.
+        return tuple(role for role in lacking if role != "consumer" or not self.binding.has_own_rows)
 
     @property
     def has_api(self) -> bool:
@@ -85,13 +101,18 @@ class Bench:
         """
         with contextlib.ExitStack() as undo:
             undo.enter_context(self.agents)
-            self.tables = ContractTables(self.stack.database_url)
+            self.tables = ContractTables(self.stack.database_url, self.binding.writes)
             if self.subject.description.migration is None and not self.binding.has_own_rows:
                 self.tables.create()
+            read = self.binding
+            if self._lacks_consumer() and not self.binding.has_own_rows:
+                self._rows = PlayedRows(self.tables)
+                self._rows.create()
+                read = replace(self.binding, steps_sql=STEPS_SQL)
             self.observer = Observer(
                 self.stack.kafka_brokers,
                 self.stack.database_url,
-                self.binding,
+                read,
                 self.subject.description.groups.values(),
             )
             self.observer.start()
@@ -109,10 +130,10 @@ class Bench:
             )
             self.processes = Processes(self.stack, self.running)
             undo.callback(self.processes.close)
+            undo.callback(self._end_faults)
             self.rest = RestRecorder(self.running.api_url if self.has_api else "", self.binding)
             undo.callback(self.rest.close)
-            if "bridge" in self.played and "consumer" in self.roles:
-                self._play_bridge(undo)
+            self._play_roles(undo)
             watch = threading.Thread(target=self._watch, name="subject-watch", daemon=True)
             watch.start()
             undo.callback(watch.join, 10)
@@ -123,13 +144,42 @@ class Bench:
         """End everything but the stack; harmless the second time."""
         self._ending.close()
 
+    @property
+    def armed_faults(self) -> FaultPoints | None:
+        """The fault points while faults are armed."""
+        points = self._fault_points
+        return points if points is not None and points.are_armed else None
+
+    def fault_points(self) -> FaultPoints:
+        """The fault points of the subject; the first time, its processes are restarted to go through the proxies.
+
+        Raises:
+            NotSupported: the stack cannot have proxies before it.
+            SubjectError: the subject does not come back.
+        """
+        with self._wiring:
+            if self._fault_points is None:
+                if self._fault_ports is None:
+                    raise NotSupported("fault points need the embedded stack")
+                upstream = upstream_of(self.stack, self._fault_ports.advertised)
+                points = FaultPoints(self.running, self._fault_ports, upstream, self.binding.all_topics())
+                self._fault_points = points
+                points.wire()
+                self.agents.meddle(CallMeddler(points))
+            return self._fault_points
+
+    def _end_faults(self) -> None:
+        if self._fault_points is not None:
+            self.agents.meddle(None)
+            self._fault_points.close()
+
     def way_of(self, via: str | None) -> str:
         """How runs are asked for: as the scenario says, else over REST where there is an API, else in its place."""
         if via is None:
             via = "rest" if self.has_api else "kafka"
         if via == "rest" and not self.has_api:
             raise NotSupported("the subject has no API, and the scenario speaks to it over REST")
-        if via == "kafka" and self.binding.has_own_rows:
+        if via == "kafka" and not self.binding.can_write_runs:
             # Its rows are its own: an execution request whose row is not there yet is the executor's to write.
             return "message"
         return via
@@ -168,14 +218,26 @@ class Bench:
             if any(process.has_died for process in self.running.processes):
                 self.processes.restore()
 
-    def _play_bridge(self, undo: contextlib.ExitStack) -> None:
-        bridge = self.bridge = PlayedBridge(self.publisher)
-        bridge.start()
-        undo.callback(bridge.stop)
+    def _lacks_consumer(self) -> bool:
+        consumer = self.subject.description.roles.get("consumer")
+        return consumer is None or not (self._counts or {}).get("consumer", consumer.processes)
+
+    def _play_roles(self, undo: contextlib.ExitStack) -> None:
+        """The executor and the bridge, where the subject lacks them."""
+        if "bridge" in self.played:
+            self.bridge = PlayedBridge(self.publisher)
+            self.bridge.start()
+            undo.callback(self.bridge.stop)
+        if self._rows is not None:
+            self.executor = PlayedExecutor(self.publisher, self._rows)
+            self.executor.start()
+            undo.callback(self.executor.stop)
 
         def saw(scope: Scope, event: Event) -> None:
-            if event["topic"] == "tasks":
-                bridge.saw(scope, event)
+            if self.bridge is not None and event["topic"] == "tasks":
+                self.bridge.saw(scope, event)
+            if self.executor is not None and event["topic"] in ("requests", "cancellations", "results"):
+                self.executor.saw(scope, event)
 
         self.observer.listen(saw)
         undo.callback(self.observer.listen, None)
@@ -193,8 +255,10 @@ class Bench:
                 if process.name in self._dead:
                     continue
                 self._dead.add(process.name)
-                self._deaths.append(
-                    f"{process.name} has ended by itself with exit code {process.exit_code}; the end of its log:\n"
-                    f"{process.log_tail()}"
-                )
+                points = self.armed_faults
+                if points is None or process.name not in points.may_die:
+                    self._deaths.append(
+                        f"{process.name} has ended by itself with exit code {process.exit_code}; the end of its log:\n"
+                        f"{process.log_tail()}"
+                    )
                 self.observer.scopes.tell_all("process", "exited", process=process.name, exit_code=process.exit_code)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from harness.history import Event
 from harness.observer import Answer
+from harness.runner.probes import Probes, request_key, run_id_of
 from harness.runner.tasks import is_agent_step, tasks_of_step
 from harness.runner.view import RunView, View
 from harness.scenario import matchers, templates
@@ -20,15 +20,6 @@ class Judgement:
 
     holds: bool | None
     found: str
-
-
-@dataclass
-class Probes:
-    """What was asked for from outside, because no history has it: REST answers by request, readiness by role."""
-
-    answers: dict[str, Answer] = field(default_factory=dict)
-    ready: dict[str, str | None] = field(default_factory=dict)
-    """Role → what is lacking, or None when it is ready."""
 
 
 def judge(condition: Mapping[str, Any], view: View, values: dict[str, Any], probes: Probes) -> Judgement:
@@ -47,40 +38,6 @@ def judge(condition: Mapping[str, Any], view: View, values: dict[str, Any], prob
     if judgement.holds:
         values.update((name, value) for name, value in tried.items() if name not in values)
     return judgement
-
-
-def requests_in(condition: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, request) of every REST request that has to be made before a condition can be judged; `run` in a request is
-    the run that it reads."""
-    for part in leaves(condition):
-        try:
-            if "rest" in part and "run" in part:
-                run_id = _run_id(part["run"], values)
-                if run_id is not None:
-                    yield f"run {run_id}", {"method": "GET", "path": f"/runs/{run_id}", "run": run_id}
-            elif "rest" in part:
-                request = templates.fill(part["rest"], values)
-                yield _request_key(request), request
-        except templates.UnknownName:
-            continue
-
-
-def roles_in(condition: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
-    """The roles whose readiness a condition asks for."""
-    for part in leaves(condition):
-        if "ready" in part:
-            yield templates.fill(part["ready"], values)
-
-
-def leaves(condition: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The conditions that look at something."""
-    if "not" in condition:
-        yield from leaves(condition["not"])
-    elif "all" in condition or "any" in condition:
-        for part in condition.get("all", condition.get("any", ())):
-            yield from leaves(part)
-    else:
-        yield condition
 
 
 def _all(parts: list[Judgement]) -> Judgement:
@@ -108,6 +65,8 @@ def _judge_one(condition: Mapping[str, Any], view: View, values: dict[str, Any],
         return _judge_updates(condition, view, values)
     if "rest" in condition:
         return _judge_rest(condition, values, probes)
+    if "table" in condition:
+        return _judge_table(condition, values, probes)
     role = templates.fill(condition["ready"], values)
     lacking = probes.ready.get(role, "nobody has looked yet")
     return Judgement(lacking is None, lacking or f"{role} is ready")
@@ -225,11 +184,37 @@ def _judge_updates(condition: Mapping[str, Any], view: View, values: dict[str, A
 
 def _judge_rest(condition: Mapping[str, Any], values: dict[str, Any], probes: Probes) -> Judgement:
     request = templates.fill(condition["rest"], values)
-    answer = probes.answers.get(_request_key(request))
+    answer = probes.answers.get(request_key(request))
     what = f"{request.get('method', 'GET')} {request['path']}"
     if answer is None:
         return Judgement(None, f"{what} has not been asked")
     return judge_answer(what, condition, answer, values)
+
+
+def _judge_table(condition: Mapping[str, Any], values: dict[str, Any], probes: Probes) -> Judgement:
+    table = templates.fill(condition["table"], values)
+    rows = probes.tables.get(table)
+    if rows is None:
+        return Judgement(None, f"nobody has looked at the table {table}")
+    if isinstance(rows, str):
+        return Judgement(False, rows)
+    count, nearest = 0, ""
+    for row in rows:
+        tried = dict(values)
+        difference = matchers.matches({"like": condition.get("where", {})}, row, tried)
+        if difference is None:
+            count += 1
+            values.update(tried)
+        elif not nearest and any(row.get(name) == wanted for name, wanted in _literal(condition, values).items()):
+            nearest = f"; a row that is nearly so: {difference}"
+    judgement = _counted(f"rows of {table}", condition.get("count", {"at_least": 1}), count, values)
+    return judgement if judgement.holds else Judgement(False, judgement.found + nearest)
+
+
+def _literal(condition: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns for which a condition names a text, filled in."""
+    given = condition.get("where", {})
+    return {name: templates.fill(wanted, values) for name, wanted in given.items() if isinstance(wanted, str)}
 
 
 def judge_answer(what: str, wanted: Mapping[str, Any], answer: Answer, values: dict[str, Any]) -> Judgement:
@@ -245,22 +230,8 @@ def judge_answer(what: str, wanted: Mapping[str, Any], answer: Answer, values: d
 
 
 def _run(name: str, view: View, values: Mapping[str, Any]) -> RunView | None:
-    run_id = _run_id(name, values)
+    run_id = run_id_of(name, values)
     return view.run(run_id) if run_id is not None else None
-
-
-def _run_id(name: str, values: Mapping[str, Any]) -> str | None:
-    """The run of a name; a text that is no run's name but has been bound is a run_id itself."""
-    filled = templates.fill(name, values)
-    of_run = values.get(filled)
-    if isinstance(of_run, Mapping):
-        found = of_run.get("id")
-        return found if isinstance(found, str) else None
-    return filled if filled != name else None
-
-
-def _request_key(request: Mapping[str, Any]) -> str:
-    return json.dumps(request, sort_keys=True, default=str)
 
 
 def _seen(what: str, wanted: Any, found: Any, values: dict[str, Any]) -> Judgement:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from harness.runner.bench import Bench
-from harness.runner.run import history_path, known_failure, run
+from harness.runner.run import SHRINK_SECONDS, history_path, known_failure, run
 from harness.scenario.model import Scenario
 from harness.subject import Subject
 from harness.verdict import Outcome
@@ -36,13 +36,16 @@ class Crew:
         seed: int,
         keep_passed: bool = False,
         at_once: int = AT_ONCE,
+        shrink_seconds: float = SHRINK_SECONDS,
     ) -> None:
-        """`make_bench` brings a bench up and pushes its ending, and that of its stack, on the stack that it is given."""
+        """`make_bench` brings a bench up and pushes its ending, and that of its stack, on the stack that it is given;
+        `shrink_seconds` as for `run`."""
         self._subject = subject
         self._make_bench = make_bench
         self._history_directory = history_directory
         self._seed = seed
         self._keep_passed = keep_passed
+        self._shrink_seconds = shrink_seconds
         self._bench: Bench | None = None
         self._endings = contextlib.ExitStack()
         self._new_benches = 0
@@ -59,6 +62,11 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    @property
+    def why_no_bench(self) -> str | None:
+        """Why no further scenario can be carried out; None as long as they can."""
+        return self._why_no_bench
 
     def stop(self) -> None:
         """Give up what has not begun, wait for what has, and end the bench."""
@@ -107,6 +115,7 @@ class Crew:
             history_directory=self._history_directory,
             seed=self._seed,
             keep_passed=self._keep_passed,
+            shrink_seconds=self._shrink_seconds,
         )
 
     def _ready_bench(self) -> Bench | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.history import HistoryWriter
 from harness.runner import acts
 from harness.runner.bench import Bench
 from harness.runner.errors import Broken, NotSupported, SetUpBroke
+from harness.runner.view import RunView
 from harness.runner.waiting import Waiting, Watchdog
 from harness.runner.world import World
 from harness.scenario.model import Act, Scenario
@@ -28,12 +30,15 @@ log = logging.getLogger(__name__)
 _CATCH_UP_SECONDS = 15.0
 _SETTLE_SECONDS = 0.5
 _QUIET_SECONDS = 0.2
+_TOLD_SECONDS = 3.0
+_ENDED = ("COMPLETED", "FAILED")
 _BRIEFLY_SECONDS = 2.0
 _WAIT_SECONDS = 0.25
 _MOST_DRAINS = 20
 _TICK_SECONDS = 0.01
 _AT_ONCE = 16
 _MOST_RUNS_READ = 4
+_OWED_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def execute(scenario: Scenario, bench: Bench, history: Path, seed: int, drawn: M
         writer.add("harness", "end", reason=told, waited=ending.waited, drained=ending.drained)
         if verdict != "not supported":
             found, crashes = checkers.check_all(writer.history())
-            findings += _counting(found, scenario)
+            findings += _counting(found, scenario, bench.roles)
             if crashes and verdict == "passed":
                 verdict, reason = "unknown", "; ".join(str(crash) for crash in crashes)
     if findings and verdict in ("passed", "unknown"):
@@ -121,11 +126,14 @@ def _carry_out(
     try:
         world.offsets = bench.observer.positions()
         world.set_up()
+        if bench.records_crossings:
+            bench.fault_points().record()
         for act in scenario.timeline:
             _do(act, world, waiting, watchdog)
         for expectation in scenario.expectations:
             if expectation.mode == "eventually":
                 waiting.for_expectation(expectation)
+        _end_faults(world)
         _settle(world, watchdog, ending)
         wrong = [waiting.look_once(one) for one in scenario.expectations if one.mode == "finally"]
         watchdog.check()
@@ -138,7 +146,32 @@ def _carry_out(
         ending.waited = [run_id for run_id in world.made if world.has_ended(run_id)]
         raise
     finally:
+        if (points := world.bench.armed_faults) is not None:
+            world.bench.processes.doubt(points.disarm())
         world.close()
+
+
+def _end_faults(world: World) -> None:
+    """See to it that every armed fault was done and is over, and that what a recovery owes was published, if it ever is.
+    Raises :class:`SetUpBroke` for a fault that was not done."""
+    points = world.bench.armed_faults
+    if points is None:
+        return
+    if wrong := points.settle():
+        raise SetUpBroke("; ".join(wrong))
+    with world.view.changed:
+        world.view.changed.wait_for(lambda: all(_are_told(world.view.run(one)) for one in world.made), _OWED_SECONDS)
+
+
+def _are_told(run: RunView) -> bool:
+    """Whether there is an update for every row of an agent step that has ended; composite steps need not have any."""
+    ended = Counter(
+        (row["step_id"], row["status"])
+        for row in run.steps.values()
+        if row.get("agent_name") is not None and row["status"] in _ENDED
+    )
+    told = Counter((update["value"].get("step_id"), update["value"].get("status")) for update in run.updates)
+    return all(told[what] >= count for what, count in ended.items())
 
 
 def _do(act: Act, world: World, waiting: Waiting, watchdog: Watchdog) -> None:
@@ -176,6 +209,7 @@ def _settle(world: World, watchdog: Watchdog, ending: _Ending) -> None:
             world.view.changed.wait(_TICK_SECONDS)
         watchdog.check()
     is_quiet = now - quiet_since >= _QUIET_SECONDS
+    _await_updates(world)
     _read_over_rest(world)
     if blind := _drain(world, _CATCH_UP_SECONDS):
         raise SetUpBroke(f"not everything could be seen: {blind}")
@@ -184,6 +218,15 @@ def _settle(world: World, watchdog: Watchdog, ending: _Ending) -> None:
     ending.drained = is_quiet
     ending.waited = [run_id for run_id in world.made if world.has_ended(run_id) or not world.may_wait_for_ever]
     watchdog.check()
+
+
+def _await_updates(world: World) -> None:
+    """Wait until every step that ended has been told of, for a few seconds: rows are committed before updates are published,
+    and a quiet that is only an executor's having no processor must not count against it."""
+    deadline = time.monotonic() + _TOLD_SECONDS
+    with world.view.changed:
+        while (left := deadline - time.monotonic()) > 0 and not all(map(_are_told, map(world.view.run, world.made))):
+            world.view.changed.wait(min(left, _WAIT_SECONDS))
 
 
 def _let_runs_end(world: World, watchdog: Watchdog) -> None:
@@ -223,7 +266,18 @@ def _read_over_rest(world: World) -> None:
                 world.bench.rest.ask(world.scope, "GET", path, run=run_id)
 
 
-def _counting(found: list[Finding], scenario: Scenario) -> list[Finding]:
-    """The findings that count: those about what is demanded, or what the scenario is about."""
-    demanded = {clause.id for clause in contract.clauses() if clause.level == "MUST"}
-    return [one for one in found if one.clause in demanded or one.clause in scenario.clauses]
+def _counting(found: list[Finding], scenario: Scenario, roles: Collection[str]) -> list[Finding]:
+    """The findings that count: those about what is demanded, or what the scenario is about, of the roles that the subject
+    has; what the harness plays is not judged."""
+    clauses = {clause.id: clause for clause in contract.clauses()}
+    return [
+        one
+        for one in found
+        if (one.clause in scenario.clauses or clauses[one.clause].level == "MUST")
+        and not roles_of_subjects(clauses[one.clause].roles).isdisjoint(roles)
+    ]
+
+
+def roles_of_subjects(roles: Iterable[str]) -> frozenset[str]:
+    """The contract's names of roles as subject files have them."""
+    return frozenset("consumer" if role == "executor" else role for role in roles)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, Literal, get_args
 
 from harness import settings
+from harness.faults.ports import FaultPorts
 from harness.runner.bench import Bench
 from harness.stack import EmbeddedStack, ExternalStack, Stack
 from harness.subject import RoleName, Subject
@@ -34,11 +35,14 @@ def bench_maker(
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         with contextlib.ExitStack() as undo:
             stack: Stack
+            ports: FaultPorts | None
             if kind == "embedded":
-                stack = undo.enter_context(EmbeddedStack())
+                ports = undo.enter_context(FaultPorts())
+                stack = undo.enter_context(EmbeddedStack(extra_listeners=ports.advertised))
             else:
+                ports = None
                 stack = undo.enter_context(ExternalStack(*settings.external_stack()))
-            bench = undo.enter_context(Bench(subject, stack, counts=counts, environment=environment))
+            bench = undo.enter_context(Bench(subject, stack, counts=counts, environment=environment, fault_ports=ports))
             ending.push(undo.pop_all())
             return bench
 

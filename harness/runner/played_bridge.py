@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,12 +13,10 @@ from harness.history import Event
 from harness.observer import Scope
 from harness.runner.agent_calls import Reply, ask
 from harness.runner.errors import SetUpBroke
+from harness.runner.loop_thread import LoopThread
 from harness.runner.publisher import Publisher
 
 log = logging.getLogger(__name__)
-
-_STOP_SECONDS = 10.0
-_PUBLISHERS = 4
 
 
 class PlayedBridge:
@@ -31,24 +26,16 @@ class PlayedBridge:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._records: dict[str, Mapping[str, Any]] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="played-bridge", daemon=True)
-        self._pool = ThreadPoolExecutor(_PUBLISHERS, thread_name_prefix="played-bridge-results")
+        self._thread = LoopThread("played-bridge")
         self._session: aiohttp.ClientSession | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin to answer."""
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._open(), self._loop).result(_STOP_SECONDS)
+        self._thread.start(self._open())
 
     def stop(self) -> None:
         """Let go of all calls."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(_STOP_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_STOP_SECONDS)
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        self._loop.close()
+        self._thread.stop(self._close())
 
     def register(self, record: Mapping[str, Any]) -> None:
         """Know an agent."""
@@ -65,22 +52,17 @@ class PlayedBridge:
             isinstance(value, dict)
             and {"run_id", "task_id", "agent_name", "input_data", "correlation_id"} <= value.keys()
         ):
-            self._loop.call_soon_threadsafe(self._begin, scope, value)
+            self._thread.call(self._begin, scope, value)
 
     async def _open(self) -> None:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), trust_env=False)
 
     async def _close(self) -> None:
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._session is not None:
             await self._session.close()
 
     def _begin(self, scope: Scope, task: Mapping[str, Any]) -> None:
-        running = self._loop.create_task(self._answer(scope, task))
-        self._tasks.add(running)
-        running.add_done_callback(self._tasks.discard)
+        self._thread.begin(self._answer(scope, task))
 
     async def _answer(self, scope: Scope, task: Mapping[str, Any]) -> None:
         record = self._records.get(task["agent_name"])
@@ -99,9 +81,7 @@ class PlayedBridge:
             "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
         try:
-            await self._loop.run_in_executor(
-                self._pool, self._publisher.publish, scope, "results", task["run_id"], result
-            )
+            await self._thread.blocking(self._publisher.publish, scope, "results", task["run_id"], result)
         except SetUpBroke as error:
             log.warning("a result of the played bridge was lost: %s", error)
             scope.writer.add("harness", "gap", of="played bridge", reason=str(error))

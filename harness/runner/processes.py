@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from kafka import KafkaAdminClient
@@ -35,9 +35,14 @@ class Processes:
         self._baseline = {name: len(role) for name, role in running.roles.items()}
         self._watches: dict[str, list[tuple[list[RoleProcess], Any]]] = {}
         self._paused: set[str] = set()
+        self._doubtful: set[str] = set()
         self._disturbed = False
         self._parts_away: set[str] = set()
         self._lock = threading.RLock()
+
+    def doubt(self, names: Iterable[str]) -> None:
+        """These processes may be about to give themselves up: `restore` starts them anew."""
+        self._doubtful.update(names)
 
     @property
     def are_disturbed(self) -> bool:
@@ -82,6 +87,8 @@ class Processes:
         ended = [process for process in self._role(role) if not process.is_running]
         if number is not None:
             ended = [process for process in ended if process.number == number]
+            if not ended:
+                raise SetUpBroke(self._nothing_hit(role, number, "stopped"))
         elif not any(process.is_running for process in self._role(role)):
             # Those that were added by an earlier act and removed again stay away.
             ended = ended[: self._baseline[cast(RoleName, role)]]
@@ -150,7 +157,8 @@ class Processes:
         if group not in names:
             raise NotSupported(f"the consumer group of the role {group} is not known: name it in binding.groups")
         alive = [process for process in self._role(group) if process.is_running]
-        self.stop(writer, group, None)
+        if alive:
+            self.stop(writer, group, None)
         admin = KafkaAdminClient(
             bootstrap_servers=self._stack.kafka_brokers.split(","),
             request_timeout_ms=_REQUEST_MS,
@@ -179,10 +187,13 @@ class Processes:
                 for process in role:
                     if process.name in self._paused and process.is_running:
                         process.resume()
+                    if process.name in self._doubtful:
+                        process.stop()
                 for process in role[self._baseline[name] :]:
                     if process.is_running:
                         process.stop()
             self._paused.clear()
+            self._doubtful.clear()
             self._parts_away.clear()
             for name, role in self._running.roles.items():
                 ended = [process for process in role[: self._baseline[name]] if not process.is_running]
@@ -223,14 +234,23 @@ class Processes:
             writer.add("process", "started", process=process.name)
 
     def _each(self, role: str, number: int | None) -> Iterator[tuple[str, Any]]:
+        """What an act is about. Raises :class:`SetUpBroke` when that is nothing: what was not done proves nothing."""
         self._disturbed = True
         if role in _PARTS:
             part: Part = getattr(self._stack, role)
             yield role, part
             return
-        for process in list(self._role(role)):
-            if process.is_running and number in (None, process.number):
-                yield process.name, process
+        hit = [process for process in list(self._role(role)) if process.is_running and number in (None, process.number)]
+        if not hit:
+            raise SetUpBroke(self._nothing_hit(role, number, "running"))
+        for process in hit:
+            yield process.name, process
+
+    def _nothing_hit(self, role: str, number: int | None, state: str) -> str:
+        processes = list(self._role(role))
+        told = ", ".join(f"{one.name} ({'runs' if one.is_running else 'does not run'})" for one in processes) or "none"
+        what = f"a {state} process of the role {role}" + (f" with the number {number}" if number is not None else "")
+        return f"expected {what}, found {told}: the act would do nothing; name another one, or add it first"
 
     def _role(self, role: str) -> RunningRole:
         if role not in self._running.roles:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaProducer
@@ -42,18 +42,38 @@ class Publisher:
         self, scope: Scope, topic: str, key: str | None, value: bytes | None, headers: Mapping[str, str]
     ) -> None:
         """Publish any bytes. Raises :class:`SetUpBroke` when the broker did not take them."""
+        self._acknowledged(topic, self._send(scope, topic, key, value, headers))
+
+    def publish_all(self, messages: Iterable[tuple[Scope, str, str | None, Mapping[str, Any]]]) -> None:
+        """Publish messages (scope, topic, key, value) in the contract's fields, all at once; returns once the broker has
+        them. Raises :class:`SetUpBroke`."""
+        sent = []
+        for scope, topic, key, value in messages:
+            raw = json.dumps(self._binding.to_subject(topic, value), ensure_ascii=True).encode()
+            sent.append((topic, self._send(scope, topic, key, raw, {})))
+        for topic, future in sent:
+            self._acknowledged(topic, future)
+
+    def _send(self, scope: Scope, topic: str, key: str | None, value: bytes | None, headers: Mapping[str, str]) -> Any:
         name = self._binding.topic(topic)
         nonce = uuid.uuid4().hex
         self._scopes.add_publication(scope, nonce, name, value)
         told = [*((header, text.encode("utf-8", "surrogatepass")) for header, text in headers.items())]
         try:
-            self._started().send(
+            return self._started().send(
                 name,
                 key=key.encode("utf-8", "surrogatepass") if key is not None else None,
                 value=value,
                 headers=[*told, (NONCE_HEADER, nonce.encode())],
-            ).get(timeout=_ACKNOWLEDGED_SECONDS)
+            )
         except KafkaError as error:
+            raise SetUpBroke(f"a message could not be published on {name}: {error!r}") from error
+
+    def _acknowledged(self, topic: str, future: Any) -> None:
+        try:
+            future.get(timeout=_ACKNOWLEDGED_SECONDS)
+        except KafkaError as error:
+            name = self._binding.topic(topic)
             raise SetUpBroke(f"a message could not be published on {name}: {error!r}") from error
 
     def close(self) -> None:

@@ -7,21 +7,23 @@ import json
 import re
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import contract
 from harness.runner.bench import Bench
-from harness.runner.execution import Executed, execute
+from harness.runner.execution import Executed, execute, roles_of_subjects
 from harness.runner.world import acts_of
-from harness.scenario import draws
+from harness.scenario.drawing import each_example
 from harness.scenario.model import Scenario
+from harness.scenario.needs import fault_points
 from harness.stack import ExternalStack
 from harness.subject import Subject
 from harness.verdict import Outcome
 
-_SHRINK_SECONDS = 60.0
+SHRINK_SECONDS = 60.0
 _SHRINK_EXECUTIONS = 40
 _MOST_SHOWN = 500
 _PARTS = frozenset({"broker", "database"})
@@ -31,20 +33,29 @@ RANDOM_ELSEWHERE = "Do not use the `random` module inside strategies"
 warnings.filterwarnings("ignore", message=RANDOM_ELSEWHERE)
 
 
-def run(scenario: Scenario, bench: Bench, *, history_directory: Path, seed: int, keep_passed: bool = False) -> Outcome:
-    """Carry out a scenario: once, or once for each example of its draws, until one fails; then the smallest that fails.
+def run(
+    scenario: Scenario,
+    bench: Bench,
+    *,
+    history_directory: Path,
+    seed: int,
+    keep_passed: bool = False,
+    shrink_seconds: float = SHRINK_SECONDS,
+) -> Outcome:
+    """Carry out a scenario: once, or once for each example of its draws, until one fails; then the smallest that fails and
+    is found within `shrink_seconds`.
 
     Histories of what did not pass stay in `history_directory`; those of what passed only when asked for. The verdict says
     whatever happened; nothing is raised for what a subject, a stack or a checker does.
     """
     begun = time.monotonic()
     lacking = whats_lacking(
-        scenario, bench.subject, bench.roles, has_stack_faults=not isinstance(bench.stack, ExternalStack)
+        scenario, bench.subject, bench.roles, bench.played, has_stack_faults=not isinstance(bench.stack, ExternalStack)
     )
     if lacking is not None:
         executed = Executed("not supported", lacking, (), history_path(history_directory, scenario))
     elif scenario.draws:
-        executed = _run_examples(scenario, bench, history_directory, seed)
+        executed = _run_examples(scenario, bench, history_directory, seed, shrink_seconds)
     else:
         executed = execute(scenario, bench, history_path(history_directory, scenario), seed, {})
     history: Path | None = executed.history
@@ -68,13 +79,24 @@ def run(scenario: Scenario, bench: Bench, *, history_directory: Path, seed: int,
 
 
 def whats_lacking(
-    scenario: Scenario, subject: Subject, roles: tuple[str, ...], *, has_stack_faults: bool = True
+    scenario: Scenario,
+    subject: Subject,
+    roles: tuple[str, ...],
+    played: tuple[str, ...] = (),
+    *,
+    has_stack_faults: bool = True,
 ) -> str | None:
-    """What the scenario needs and the subject, or the stack, does not have, in a sentence; None when all is there."""
+    """What the scenario needs and the subject, or the stack, does not have, in a sentence; None when all is there.
+
+    A role that the harness plays is there, as long as one at least of the scenario's clauses binds a role of the subject's.
+    """
+    has_roles = frozenset(roles)
+    if is_about(scenario, roles):
+        has_roles |= frozenset(played) - scenario.needs.own_roles
     missing = [
         f"the {what} {', '.join(sorted(wanted - has))}"
         for what, wanted, has in (
-            ("role", scenario.needs.roles, frozenset(roles)),
+            ("role", scenario.needs.roles, has_roles),
             ("step type", scenario.needs.step_types, subject.step_types),
             ("extension", scenario.needs.extensions, subject.extensions),
         )
@@ -85,7 +107,22 @@ def whats_lacking(
     touched = {act.arguments.get("role") for act in acts_of(scenario.timeline) if act.word not in ("wait", "execute")}
     if touched & _PARTS and not has_stack_faults:
         return "faults of the broker and the database need the embedded stack"
+    at_commits = [
+        point["of"]
+        for act in acts_of(scenario.timeline)
+        for point in fault_points(act.arguments)
+        if point.get("boundary") == "commit" and point.get("of") is not None
+    ]
+    if at_commits and subject.description.binding.has_own_rows:
+        return f"{subject.name} has tables of its own, and the fault is at a commit of {', '.join(sorted(set(at_commits)))}"
     return None
+
+
+def is_about(scenario: Scenario, roles: Collection[str]) -> bool:
+    """Whether one of the clauses binds one of the roles, by their names in subject files, and it comes into play."""
+    bound = {role for clause in contract.clauses() if clause.id in scenario.clauses for role in clause.roles}
+    met = set(roles) if scenario.needs.speaks_rest else set(roles) - {"api"}
+    return not roles_of_subjects(bound).isdisjoint(met)
 
 
 def known_failure(scenario: Scenario, subject: Subject) -> str | None:
@@ -115,11 +152,12 @@ class _Examples:
     """Executions by what was drawn. After a first failure their number and time are bounded, so that the smallest failure
     found by then is the one that is told."""
 
-    def __init__(self, scenario: Scenario, bench: Bench, directory: Path, seed: int) -> None:
+    def __init__(self, scenario: Scenario, bench: Bench, directory: Path, seed: int, shrink_seconds: float) -> None:
         self._scenario = scenario
         self._bench = bench
         self._directory = directory
         self._seed = seed
+        self._shrink_seconds = shrink_seconds
         self._known: dict[str, Executed] = {}
         self._failed_at: float | None = None
         self._since_failure = 0
@@ -160,36 +198,19 @@ class _Examples:
         if self._failed_at is None:
             return False
         self._since_failure += 1
-        return self._since_failure > _SHRINK_EXECUTIONS or time.monotonic() - self._failed_at > _SHRINK_SECONDS
+        return self._since_failure > _SHRINK_EXECUTIONS or time.monotonic() - self._failed_at > self._shrink_seconds
 
 
-def _run_examples(scenario: Scenario, bench: Bench, directory: Path, seed: int) -> Executed:
-    import hypothesis
-    from hypothesis import HealthCheck, Phase, given, settings
+def _run_examples(scenario: Scenario, bench: Bench, directory: Path, seed: int, shrink_seconds: float) -> Executed:
+    from hypothesis.errors import HypothesisException
 
-    examples = _Examples(scenario, bench, directory, seed)
-
-    @hypothesis.seed(seed)
-    @settings(
-        max_examples=scenario.examples,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate, Phase.shrink),
-        report_multiple_bugs=False,
-        print_blob=False,
-        verbosity=hypothesis.Verbosity.quiet,
-    )
-    @given(drawn=draws.strategy(scenario.draws))
-    def attempt(drawn: dict[str, Any]) -> None:
-        examples.attempt(drawn)
-
+    examples = _Examples(scenario, bench, directory, seed, shrink_seconds)
     problem: str | None = None
     try:
-        attempt()
+        each_example(scenario.draws, examples=scenario.examples, seed=seed, attempt=examples.attempt)
     except (_Failed, _Enough):
         problem = None
-    except hypothesis.errors.HypothesisException as error:
+    except HypothesisException as error:
         problem = f"the draws could not be carried through: {error}"
     if examples.smallest is not None:
         _, drawn, smallest = examples.smallest

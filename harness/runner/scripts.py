@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from harness.agents import Action, Body, Fail, Hang, Held, HttpStatus, Ok, Reset, RpcError, Slow
+from harness.scenario import matchers
 from harness.scenario.model import Agent
 
 
@@ -53,6 +54,9 @@ def action_of(entry: Mapping[str, Any], input_data: Any) -> Action:
             return Hang()
         case "reset":
             return Reset()
+        case "if":
+            fits = matchers.matches(argument["input"], input_data, {}) is None
+            return action_of(argument["then"] if fits else argument["else"], input_data)
     raise ValueError(f"no agent can do {word!r}")
 
 

@@ -11,6 +11,7 @@ from harness.verdict import Outcome
 
 Standing = Literal["passed", "failed", "unknown", "not supported", "not bound", "untested"]
 
+_MOST_SHOWN = 120
 _ROLES = {"executor": "consumer"}
 """The contract's names of roles → those of subject files, where they differ."""
 
@@ -23,6 +24,8 @@ class ClauseStanding:
     standing: Standing
     scenarios: int
     failed: tuple[str, ...]
+    why: str = ""
+    """What broke it, in a few words, or what it would have needed; empty for what passed."""
 
 
 def standings(outcomes: Sequence[Outcome], roles: Sequence[str]) -> list[ClauseStanding]:
@@ -88,4 +91,28 @@ def _standing(clause: contract.Clause, outcomes: Sequence[Outcome], roles: Seque
         standing = "not bound" if lacks_roles else "not supported"
     else:
         standing = "untested"
-    return ClauseStanding(clause, standing, len(binding), tuple(sorted(failed)))
+    return ClauseStanding(
+        clause, standing, len(binding), tuple(sorted(failed)), _why(clause, standing, roles, outcomes)
+    )
+
+
+def _why(clause: contract.Clause, standing: Standing, roles: Sequence[str], outcomes: Sequence[Outcome]) -> str:
+    if not any(_ROLES.get(role, role) in roles for role in clause.roles):
+        return f"binds {', '.join(clause.roles)}"
+    binding = [outcome for outcome in outcomes if clause.id in outcome.clauses]
+    if standing == "failed":
+        named = [(outcome, one) for outcome in outcomes for one in outcome.findings if one.clause == clause.id]
+        broken = [f"{one.anomaly} in {outcome.scenario}" for outcome, one in named]
+        return (broken or [outcome.scenario for outcome in binding if outcome.verdict == "failed"])[0]
+    if standing == "unknown":
+        reason = next(outcome.reason or "" for outcome in binding if outcome.verdict == "unknown").partition("\n")[0]
+        return reason if len(reason) <= _MOST_SHOWN else f"{reason[: _MOST_SHOWN - 1]}…"
+    if standing in ("not supported", "not bound"):
+        lacking = {_lacking(outcome) for outcome in binding if outcome.verdict == "not supported"}
+        return min(lacking, key=lambda text: (text.count(","), len(text), text), default="")
+    return ""
+
+
+def _lacking(outcome: Outcome) -> str:
+    _, claims, lacking = (outcome.reason or "").partition("does not claim ")
+    return f"needs {lacking}" if claims else outcome.reason or ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import psycopg2
+import psycopg2.extras
 
 from harness.runner.errors import SetUpBroke
 
@@ -43,17 +44,19 @@ CREATE TABLE IF NOT EXISTS audit_logs (
 
 _INSERT_RUN = """
 INSERT INTO workflow_runs (run_id, workflow_id, workflow_name, status, input_data, triggered_by, created_at, updated_at)
-VALUES (%s, %s, %s, 'PENDING', %s, 'plumbline', now(), now())
+VALUES (%(run_id)s, %(workflow_id)s, %(workflow_name)s, 'PENDING', %(input_data)s, 'plumbline', now(), now())
 """
 _CANCEL_RUN = """
-UPDATE workflow_runs SET status = 'CANCELLED', cancelled_at = now(), cancelled_by = %s, updated_at = now()
-WHERE run_id = %s AND status IN ('PENDING', 'RUNNING')
+UPDATE workflow_runs SET status = 'CANCELLED', cancelled_at = now(), cancelled_by = %(cancelled_by)s,
+    updated_at = now()
+WHERE run_id = %(run_id)s AND status IN ('PENDING', 'RUNNING')
 """
 _RETRY_RUN = """
 UPDATE workflow_runs SET status = 'PENDING', error_message = NULL, completed_at = NULL, cancelled_at = NULL,
     cancelled_by = NULL, updated_at = now()
-WHERE run_id = %s AND status IN ('FAILED', 'CANCELLED')
+WHERE run_id = %(run_id)s AND status IN ('FAILED', 'CANCELLED')
 """
+_WRITES: Final = {"accept": _INSERT_RUN, "cancel": _CANCEL_RUN, "retry": _RETRY_RUN}
 _AGENT_COLUMNS = """
 SELECT column_name, data_type, column_default, is_identity FROM information_schema.columns WHERE table_name = 'agents'
 """
@@ -62,50 +65,69 @@ SELECT column_name, data_type, column_default, is_identity FROM information_sche
 class ContractTables:
     """Writes the contract's tables, over a connection for each writing."""
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, writes: Mapping[str, str] | None = None) -> None:
+        """`writes` are a binding's statements in place of those for the contract's `workflow_runs`."""
         self._database_url = database_url
+        self._writes = {**_WRITES, **(writes or {})}
 
     def create(self) -> None:
         """Make the tables that are missing."""
-        with self._cursor() as cursor:
+        with self.writing() as cursor:
             cursor.execute(_SCHEMA)
 
     def insert_run(self, run_id: str, plan: Mapping[str, Any], input_data: Any) -> None:
         """A PENDING run, durable when this returns."""
-        with self._cursor() as cursor:
-            cursor.execute(_INSERT_RUN, (run_id, plan.get("workflow_id"), plan.get("name"), json.dumps(input_data)))
+        self.insert_runs([(run_id, plan, input_data)])
+
+    def insert_runs(self, runs: Iterable[tuple[str, Mapping[str, Any], Any]]) -> None:
+        """PENDING runs (run_id, plan, input_data), all of them durable when this returns."""
+        values = [
+            {
+                "run_id": run_id,
+                "workflow_id": plan.get("workflow_id"),
+                "workflow_name": plan.get("name"),
+                "input_data": json.dumps(input_data),
+            }
+            for run_id, plan, input_data in runs
+        ]
+        with self.writing() as cursor:
+            psycopg2.extras.execute_batch(cursor, self._writes["accept"], values)
 
     def cancel_run(self, run_id: str, by: str | None) -> bool:
         """CANCELLED, if the run has not ended; whether it was so."""
-        with self._cursor() as cursor:
-            cursor.execute(_CANCEL_RUN, (by, run_id))
+        with self.writing() as cursor:
+            cursor.execute(self._writes["cancel"], {"run_id": run_id, "cancelled_by": by})
             return bool(cursor.rowcount)
 
     def retry_run(self, run_id: str) -> bool:
         """PENDING again, if the run is FAILED or CANCELLED; whether it was so."""
-        with self._cursor() as cursor:
-            cursor.execute(_RETRY_RUN, (run_id,))
+        with self.writing() as cursor:
+            cursor.execute(self._writes["retry"], {"run_id": run_id})
             return bool(cursor.rowcount)
 
     def insert_agent(self, record: Mapping[str, Any]) -> bool:
         """A record of an agent; False when there is no table of agents."""
-        with self._cursor() as cursor:
+        return self.insert_agents([record])
+
+    def insert_agents(self, records: Sequence[Mapping[str, Any]]) -> bool:
+        """Records of agents; False when there is no table of agents."""
+        with self.writing() as cursor:
             cursor.execute(_AGENT_COLUMNS)
             columns = {name: (kind, default, identity) for name, kind, default, identity in cursor.fetchall()}
             if not columns:
                 return False
-            values = {name: _sql(value) for name, value in record.items() if name in columns and value is not None}
-            kind, default, identity = columns.get("id", ("", "", "NO"))
-            if "id" in columns and default is None and identity == "NO" and kind in ("uuid", "text"):
-                values["id"] = str(uuid.uuid4())
-            names = ", ".join(values)
-            cursor.execute(
-                f"INSERT INTO agents ({names}) VALUES ({', '.join(['%s'] * len(values))})", list(values.values())
-            )
+            rows = [_agent_row(record, columns) for record in records]
+            for names in dict.fromkeys(tuple(row) for row in rows):
+                psycopg2.extras.execute_values(
+                    cursor,
+                    f"INSERT INTO agents ({', '.join(names)}) VALUES %s",
+                    [list(row.values()) for row in rows if tuple(row) == names],
+                )
             return True
 
     @contextlib.contextmanager
-    def _cursor(self) -> Iterator[Any]:
+    def writing(self) -> Iterator[Any]:
+        """A cursor whose statements are committed together. Raises :class:`SetUpBroke`."""
         try:
             connection = psycopg2.connect(
                 self._database_url,
@@ -116,7 +138,18 @@ class ContractTables:
             with contextlib.closing(connection), connection, connection.cursor() as cursor:
                 yield cursor
         except psycopg2.Error as error:
-            raise SetUpBroke(f"the harness could not write in the place of the API: {error}") from error
+            raise SetUpBroke(
+                f"the harness could not write in the place of a role that the subject lacks: {error}"
+            ) from error
+
+
+def _agent_row(record: Mapping[str, Any], columns: Mapping[str, tuple[str, Any, str]]) -> dict[str, Any]:
+    """The columns of a record that the table has, with an id where the table does not make one."""
+    values = {name: _sql(value) for name, value in record.items() if name in columns and value is not None}
+    kind, default, identity = columns.get("id", ("", "", "NO"))
+    if "id" in columns and default is None and identity == "NO" and kind in ("uuid", "text"):
+        values["id"] = str(uuid.uuid4())
+    return values
 
 
 def _sql(value: Any) -> Any:

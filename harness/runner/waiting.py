@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.history import Event
-from harness.runner.conditions import Judgement, Probes, judge, leaves, requests_in, roles_in
-from harness.runner.errors import Broken, SetUpBroke
+from harness.observer import read_table
+from harness.runner.conditions import Judgement, judge
+from harness.runner.errors import Broken, NotSupported, SetUpBroke
+from harness.runner.probes import Probes, leaves, requests_in, roles_in, tables_in
 from harness.runner.world import World
 from harness.scenario.model import Expectation, Place
 from harness.verdict import Finding
@@ -119,7 +121,7 @@ class Waiting:
     def _wait(self, condition: Mapping[str, Any]) -> Judgement:
         deadline = time.monotonic() + self._seconds
         probes = Probes()
-        needs_probes = any("rest" in leaf or "ready" in leaf for leaf in leaves(condition))
+        needs_probes = any(word in leaf for word in ("rest", "ready", "table") for leaf in leaves(condition))
         watched = self._watchdog.conditions
         while True:
             self._watchdog.check()
@@ -165,6 +167,10 @@ class Waiting:
                 )
             for role in roles_in(condition, dict(self._world.values)):
                 probes.ready[role] = self._world.bench.processes.lacking(role, self._world.writer)
+            for table in tables_in(condition, dict(self._world.values)):
+                if self._world.bench.binding.has_own_rows:
+                    raise NotSupported("the subject's tables are its own, and the scenario looks at the contract's")
+                probes.tables[table] = read_table(self._world.bench.stack.database_url, table)
 
     def _check_observer(self) -> None:
         if wrong := self._world.bench.observer.whats_wrong(self._world.scope):

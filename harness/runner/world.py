@@ -139,16 +139,16 @@ class World:
         entries = templates.fill([dict(entry) for entry in agent.script], self.values)
         script = self.scripts[agent.name] = ScenarioScript.of(agent, entries)
         self.bench.observer.scopes.add_agent(self.scope, name, agent.name)
-        self.bench.agents.play(name, script)
+        auth = templates.fill(dict(agent.auth), self.values) if agent.auth else None
+        self.bench.agents.play(name, script, demands=demanded_headers(auth))
         record = {
             "name": name,
-            "url": templates.fill(agent.url, self.values) if agent.url is not None else self.bench.agents.url(name),
+            "url": agent.url if agent.url is not None else self.bench.agents.url(name),
             "timeout_ms": agent.timeout_ms or _TIMEOUT_MS,
             "retry_config": {**_FAST_RETRIES, **(agent.retry_config or {})},
             "status": agent.status,
-            **_auth(agent.auth),
         }
-        record = templates.fill(record, self.values)
+        record = {**templates.fill(record, self.values), **_auth(auth)}
         self.writer.add("harness", "agent", agent=agent.name, registered=agent.registered, record=record)
         if agent.registered:
             self.bench.register_agent(self.scope, record)
@@ -233,6 +233,21 @@ def _plan(definition: Mapping[str, Any]) -> dict[str, Any]:
     name = definition["name"]
     rest = {key: value for key, value in definition.items() if key not in ("name", "description")}
     return {"workflow_id": f"wf-{name}-{_VERSION}", "name": name, "version": _VERSION, **rest}
+
+
+def demanded_headers(auth: Mapping[str, Any] | None) -> dict[str, str]:
+    """The headers that a call must bear for an agent with this `auth` (AGT-18)."""
+    if not auth:
+        return {}
+    ((kind, config),) = auth.items()
+    match kind:
+        case "bearer":
+            return {"Authorization": f"Bearer {config['token']}"}
+        case "api_key":
+            return {config.get("header_name", "X-API-Key"): config["key"]}
+        case "custom_header":
+            return {config["header_name"]: config["header_value"]}
+    raise ValueError(f"no agent can demand {kind!r}")
 
 
 def _auth(auth: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -125,6 +125,29 @@ def _regex(arguments: Mapping[str, Any]) -> SearchStrategy[str]:
     return st.from_regex(arguments["pattern"], alphabet=_characters())
 
 
+def _values(_: Any) -> SearchStrategy[Any]:
+    from harness.generation import values
+
+    return values()
+
+
+def _workflows(arguments: Mapping[str, Any]) -> SearchStrategy[Any]:
+    from harness.generation import Size, workflows
+
+    return workflows(Size(**arguments))
+
+
+def _invalid_workflows(arguments: Mapping[str, Any]) -> SearchStrategy[Any]:
+    from harness.generation import Size
+    from harness.generation.invalid import WAYS, invalid_workflows
+
+    ways = arguments.get("ways")
+    if ways is not None and (unknown := [way for way in ways if way not in WAYS]):
+        raise ValueError(f"expected some of {', '.join(map(repr, WAYS))}, found {unknown[0]!r}")
+    size = Size(**{key: value for key, value in arguments.items() if key == "most_steps"})
+    return invalid_workflows(size, tuple(ways) if ways is not None else None).map(vars)
+
+
 def _canonical(value: Any) -> str:
     import json
 
@@ -171,4 +194,7 @@ _STRATEGIES: Final[Mapping[str, Callable[[Any], SearchStrategy[Any]]]] = {
     "fixed_dictionaries": strategy,
     "json": _json,
     "schema": _schema,
+    "values": _values,
+    "workflows": _workflows,
+    "invalid_workflows": _invalid_workflows,
 }

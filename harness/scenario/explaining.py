@@ -105,6 +105,9 @@ def _entry(entry: Mapping[str, Any]) -> str:
         return f"after {argument['seconds']} s {_entry(argument.get('then', {'echo': True}))}"
     if word == "held":
         return f"once released {_entry(argument)}"
+    if word == "if":
+        then, otherwise = _entry(argument["then"]), _entry(argument["else"])
+        return f"{then} when its input is {_shown(argument['input'])}, else {otherwise}"
     plain = {"echo": "its input", "hang": "never", "reset": "with a reset connection"}
     known = {"ok": "{}", "fail": "a failed task that says {}", "rpc_error": "the JSON-RPC error {}"}
     known |= {"status": "status {}", "body": "the text {}"}
@@ -146,8 +149,25 @@ _ACTS: Final = {
     "publish": "publish to {topic}: {message}{times}",
     "duplicate": "send the messages{where} seen on {topic} again{times}",
     "redeliver": "set the offsets of the {group}'s group back to the beginning{topic}",
+    "fault": "{do} {at}{then}",
+    "exhaust": "take all connections of the {part} for {seconds} s",
     "rest": "request {method} {path}{body}{answered}",
 }
+
+
+def _fault(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """What an act `fault` does, where, and what follows."""
+    point = arguments["at"]
+    number = f" {point['number']}" if "number" in point else ""
+    of = f" of {point['of']}" if "of" in point else ""
+    at = (
+        f"at the {point['boundary']}{of} number {point.get('nth', 1)} of the {point['role']}{number}, counted from here"
+    )
+    then = ""
+    if "then" in arguments:
+        following = _fault(arguments["then"])
+        then = f"; after that {following['do']} {following['at'].replace('from here', 'from then')}"
+    return {"do": str(arguments["do"]).replace("_", " "), "at": at, "then": then}
 
 
 class _Words(str):
@@ -179,8 +199,11 @@ def _spoken(word: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         told["where"] = _Words(f" with {_fields(arguments['where'])}" if "where" in arguments else "")
     elif word == "redeliver":
         told["topic"] = _Words(f", on {arguments['topic']} alone" if "topic" in arguments else "")
+    elif word == "fault":
+        told |= {name: _Words(text) for name, text in _fault(arguments).items()}
     elif word == "rest":
-        told["body"] = _Words(f" with {_shown(arguments['body'])}" if "body" in arguments else "")
+        body = f" with {_shown(arguments['body'])}" if "body" in arguments else ""
+        told["body"] = _Words(f" with the text {_shown(arguments['raw'])}" if "raw" in arguments else body)
         asked = [f"{name} {matcher(arguments[name])}" for name in ("status", "answer") if name in arguments]
         told["answered"] = _Words(f"; {' and '.join(asked)}" if asked else "")
     return told
@@ -230,6 +253,9 @@ _ABOUT: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
     ),
     "update": lambda what: "updates of " + ", ".join(f"{key} {value}" for key, value in what["update"].items()),
     "rest": lambda what: f"{what['rest'].get('method', 'GET')} {what['rest']['path']}",
+    "table": lambda what: (
+        f"rows of the table {what['table']}" + (f" with {_fields(what['where'])}" if "where" in what else "")
+    ),
 }
 _ASKED: Final = {
     "is": "is",
@@ -242,7 +268,7 @@ _ASKED: Final = {
     "output": "has an output that",
     "calls": "was called",
     "answered": "has answered",
-    "inputs": "got the inputs",
+    "inputs": "got a list of inputs that",
     "at_once": "has open at once",
     "keys": "was given for each task keys that are the",
     "count": "are there",
@@ -250,7 +276,7 @@ _ASKED: Final = {
     "answer": "gives an answer that",
 }
 _COUNTS: Final = ("times", "calls", "answered", "at_once", "count")
-_MATCHED: Final = ("error", "input", "output", "status", "answer")
+_MATCHED: Final = ("error", "input", "output", "status", "answer", "inputs")
 
 
 def _count(count: Any) -> str:
@@ -276,7 +302,8 @@ def matcher(what: Any) -> str:
 
 _VERBS: Final = {
     "equals": "is", "contains": "contains", "like": "has at least", "one_of": "is one of", "all_of": "is all of",
-    "type": "is of type", "length": "is of length",
+    "type": "is of type", "length": "is of length", "anywhere": "holds, however deep,", "ascending": "ascends by",
+    "descending": "descends by",
 }  # fmt: skip
 
 

@@ -8,12 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.document import Mistake, MistakesFound, did_you_mean
+from harness.places import SCENARIOS_DIRECTORY
 from harness.scenario import templates
 from harness.scenario.acts import acts_of, expectations_of
 from harness.scenario.checking import mistakes_of
 from harness.scenario.model import Agent, Scenario
 from harness.scenario.needs import is_alone, needs_of
-from harness.scenario.parts import COMMON, SCENARIOS_DIRECTORY, Parts, read_parts, schema
+from harness.scenario.parts import COMMON, Parts, read_parts, schema
 
 _SUFFIXES = (".yaml", ".yml")
 _DEFAULT_DEADLINE_SECONDS = 20

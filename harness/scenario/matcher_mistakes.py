@@ -91,6 +91,11 @@ def _bad_length(count: Any, place: Place) -> Iterator[tuple[Place, str]]:
         yield place, f"expected a count (a whole number, or at_least and at_most), found {shown(count)}"
 
 
+def _bad_field(name: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    if not isinstance(name, str) or not name:
+        yield place, f"expected the name of a field of the list's entries, found {shown(name)}"
+
+
 def _bad_bind(name: Any, place: Place) -> Iterator[tuple[Place, str]]:
     if not isinstance(name, str) or not re.fullmatch(templates.NAME, name):
         yield place, f"expected a name of letters, digits, - and _, found {shown(name)}"
@@ -111,5 +116,8 @@ _MISTAKES: Final[Mapping[str, Callable[[Any, Place], Iterator[tuple[Place, str]]
     "type": _bad_type,
     "exists": _bad_exists,
     "length": _bad_length,
+    "anywhere": matcher_mistakes,
+    "ascending": _bad_field,
+    "descending": _bad_field,
     "bind": _bad_bind,
 }

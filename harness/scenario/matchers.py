@@ -7,27 +7,41 @@ matcher are looked up in the bindings, and what they stand for counts literally:
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from harness.scenario import templates
+from harness.scenario.in_order import out_of_order
+from harness.scenario.json_values import (
+    MISSING,
+    TYPES,
+    Difference,
+    Place,
+    equal,
+    is_number,
+    shown,
+    shown_place,
+    type_of,
+    unequal,
+)
 
-Place = tuple[str | int, ...]
+__all__ = [
+    "BOUNDS",
+    "MISSING",
+    "TYPES",
+    "WORDS",
+    "Place",
+    "count_matches",
+    "equal",
+    "is_number",
+    "matches",
+    "shown",
+    "type_of",
+    "word_of",
+]
 
-
-class _Missing:
-    def __repr__(self) -> str:
-        return "MISSING"
-
-
-MISSING: Final = _Missing()
-"""What is found where there is nothing: an absent field or column."""
-
-TYPES: Final = ("string", "integer", "number", "boolean", "object", "array", "null")
 BOUNDS: Final = frozenset({"at_least", "at_most"})
-_MOST_SHOWN = 200
 
 
 def matches(matcher: Any, found: Any, bindings: dict[str, Any]) -> str | None:
@@ -48,11 +62,6 @@ def matches(matcher: Any, found: Any, bindings: dict[str, Any]) -> str | None:
     return None
 
 
-def equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are equal: numbers as doubles, true and false apart from 1 and 0, order of keys aside."""
-    return _unequal(one, other, ()) is None
-
-
 def count_matches(count: Any, found: int) -> str | None:
     """None when the number is what a count (a number, or bounds) says; else a sentence."""
     if isinstance(count, Mapping):
@@ -65,49 +74,10 @@ def count_matches(count: Any, found: int) -> str | None:
     return None if found == count else f"expected {count}, found {found}"
 
 
-def type_of(value: Any) -> str:
-    """The JSON type; a number without a fraction is an integer. "nothing" for MISSING."""
-    if value is MISSING:
-        return "nothing"
-    if isinstance(value, bool):
-        return "boolean"
-    if is_number(value):
-        return "integer" if isinstance(value, int) or value.is_integer() else "number"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, Mapping):
-        return "object"
-    return "null" if value is None else "array"
-
-
-def shown(value: Any) -> str:
-    """A JSON value for a sentence, cut to a length."""
-    if value is MISSING:
-        return "nothing there"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN - 1]}…"
-
-
-def shown_place(place: Place) -> str:
-    """`items[2].name`; a name with other characters in quotes."""
-    text = ""
-    for part in place:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif re.fullmatch(r"\w+", part):
-            text += f".{part}" if text else part
-        else:
-            text += f"[{json.dumps(part, ensure_ascii=False)}]"
-    return text
-
-
-Difference = tuple[Place, str]
-
-
 def _difference(matcher: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
     if isinstance(matcher, str):
         try:
-            return _unequal(templates.fill(matcher, bindings), found, place)
+            return unequal(templates.fill(matcher, bindings), found, place)
         except templates.UnknownName as unknown:
             return place, f"nothing is bound to '{unknown.name}' yet"
     if isinstance(matcher, Mapping):
@@ -117,7 +87,7 @@ def _difference(matcher: Any, found: Any, bindings: dict[str, Any], place: Place
         return _WORDS[word](matcher if word == "at_least" else matcher[word], found, bindings, place)
     if isinstance(matcher, (list, tuple)):
         return _list_difference(matcher, found, bindings, place)
-    return _unequal(matcher, found, place)
+    return unequal(matcher, found, place)
 
 
 def _object_difference(
@@ -150,42 +120,6 @@ def _list_difference(matcher: Sequence[Any], found: Any, bindings: dict[str, Any
     if len(matcher) != len(found):
         return place, f"expected {len(matcher)} entries, found {len(found)}: {shown(found)}"
     return None
-
-
-def _unequal(expected: Any, found: Any, place: Place) -> Difference | None:
-    """The first difference of two JSON values."""
-    if isinstance(expected, Mapping) and isinstance(found, Mapping):
-        for key, value in expected.items():
-            if key not in found:
-                return (*place, key), f"expected {shown(value)}, found nothing there"
-            if difference := _unequal(value, found[key], (*place, key)):
-                return difference
-        further = [key for key in found if key not in expected]
-        return ((*place, further[0]), f"expected no such field, found {shown(found[further[0]])}") if further else None
-    if isinstance(expected, (list, tuple)) and isinstance(found, (list, tuple)):
-        for index, (one, other) in enumerate(zip(expected, found, strict=False)):
-            if difference := _unequal(one, other, (*place, index)):
-                return difference
-        if len(expected) != len(found):
-            return place, f"expected {len(expected)} entries, found {len(found)}: {shown(found)}"
-        return None
-    same = (
-        _same_number(expected, found)
-        if is_number(expected) and is_number(found)
-        else (type(expected) is type(found) and expected == found)
-    )
-    return None if same else (place, f"expected {shown(expected)}, found {shown(found)}")
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _same_number(one: float, other: float) -> bool:
-    try:
-        return float(one) == float(other)
-    except OverflowError:
-        return one == other
 
 
 def word_of(matcher: Mapping[Any, Any]) -> str | None:
@@ -276,7 +210,7 @@ def _bind(name: Any, found: Any, bindings: dict[str, Any], place: Place) -> Diff
     if found is MISSING:
         return place, f"expected a value to bind to '{name}', found nothing there"
     if name in bindings:
-        difference = _unequal(bindings[name], found, place)
+        difference = unequal(bindings[name], found, place)
         return (difference[0], f"{difference[1]} ('{name}' is bound already)") if difference else None
     bindings[name] = found
     return None
@@ -289,8 +223,31 @@ def _bounds(bounds: Any, found: Any, bindings: dict[str, Any], place: Place) -> 
     return (place, sentence) if sentence else None
 
 
+def _anywhere(part: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    waiting = [found]
+    while waiting:
+        value = waiting.pop()
+        tried = dict(bindings)
+        if _difference(part, value, tried, ()) is None:
+            bindings.update(tried)
+            return None
+        if isinstance(value, Mapping):
+            waiting += [*value.keys(), *value.values()]
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+    return place, f"expected a part, however deep, that is {shown(part)}, found {shown(found)}"
+
+
+def _ascending(name: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    return out_of_order(_filled(name, bindings), found, place, "ascending")
+
+
+def _descending(name: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
+    return out_of_order(_filled(name, bindings), found, place, "descending")
+
+
 def _equals(value: Any, found: Any, bindings: dict[str, Any], place: Place) -> Difference | None:
-    return _unequal(_filled(value, bindings), found, place)
+    return unequal(_filled(value, bindings), found, place)
 
 
 _Judge = Callable[[Any, Any, dict[str, Any], Place], Difference | None]
@@ -321,6 +278,9 @@ _WORDS: Final[Mapping[str, _Judge]] = {
         "type": _type,
         "exists": _exists,
         "length": _length,
+        "anywhere": _anywhere,
+        "ascending": _ascending,
+        "descending": _descending,
         "bind": _bind,
         "at_least": _bounds,
     }.items()

@@ -75,6 +75,11 @@ class Needs:
     roles: frozenset[str]
     step_types: frozenset[str]
     extensions: frozenset[str]
+    own_roles: frozenset[str] = field(default=frozenset(), compare=False)
+    """Those of the roles that nobody can play in the subject's place: named by the file, or touched by an act."""
+
+    speaks_rest: bool = field(default=True, compare=False)
+    """Whether an API that is there would be spoken to."""
 
 
 @dataclass(frozen=True)

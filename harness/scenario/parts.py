@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from harness.document import Document, Mistake, MistakesFound, Place, breaches, did_you_mean, read_document
+from harness.places import SCENARIOS_DIRECTORY
 from harness.scenario import templates
-
-SCENARIOS_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "scenarios"
-"""Where a checkout keeps its suite and the schema of its files."""
 
 SCHEMA_PATH: Final = SCENARIOS_DIRECTORY / "scenario.schema.json"
 COMMON: Final = "common"

@@ -123,6 +123,7 @@ _CONDITIONS: Final = {
     "message": "Messages",
     "update": "Monitoring updates",
     "rest": "Answers of the API",
+    "table": "Tables",
     "ready": "Readiness",
     "all": "All",
     "any": "Any",

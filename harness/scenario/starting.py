@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from pathlib import Path
 from typing import Final
 
 import contract
 from harness.scenario.parts import SCHEMA_PATH
 
+_WIDTH: Final = 110
 _TEMPLATE: Final = """\
 # yaml-language-server: $schema={schema}
 
@@ -62,9 +64,14 @@ expect:
 """
 
 
+def _said(text: str) -> str:
+    """A clause's text as a comment."""
+    return textwrap.fill(" ".join(text.split()), _WIDTH, initial_indent="  # ", subsequent_indent="  # ")
+
+
 def new_scenario(path: Path, clauses: tuple[str, ...]) -> str:
     """The text of a scenario file to stand at `path`, which fits the format as it is."""
-    titles = {clause.id: clause.title for clause in contract.clauses()}
-    listed = "\n".join(f"  - {clause}  # {titles[clause]}" for clause in clauses)
+    known = {clause.id: clause for clause in contract.clauses()}
+    listed = "\n".join(f"{_said(known[clause].text)}\n  - {clause}  # {known[clause].title}" for clause in clauses)
     schema = os.path.relpath(SCHEMA_PATH, path.resolve().parent).replace(os.sep, "/")
     return _TEMPLATE.format(schema=schema, clauses=listed)

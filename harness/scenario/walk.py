@@ -74,6 +74,8 @@ class Walk:
         if word == "rest":
             # What its answer binds can be used from here on, and not in the request itself.
             self._templates({key: value for key, value in written.items() if key not in _ASKED_OF_REST}, place)
+            if "raw" in written and "body" in written:
+                self._tell((*place, "raw"), "expected one of 'body' and 'raw', found both", at_key=True)
         if word in ("rest", "duplicate"):
             self._matchers(arguments, place)
         self._templates(written, place)
@@ -203,9 +205,11 @@ def _matchers_in(about: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     for key in _MATCHERS:
         if key in about:
             yield (key,), about[key]
-    for key in ("row", "where", "headers") if "topic" in about else ("row",):
+    of_message, of_table = ("row", "where", "headers"), ("row", "where")
+    for key in of_message if "topic" in about else of_table if "table" in about else ("row",):
         yield from (((key, name), matcher) for name, matcher in about.get(key, {}).items())
-    yield from ((("inputs", index), matcher) for index, matcher in enumerate(_listed(about, "inputs")))
+    if "inputs" in about and not _is_open(about["inputs"]):
+        yield ("inputs",), about["inputs"]
 
 
 def _listed(about: Mapping[str, Any], key: str) -> list[Any]:

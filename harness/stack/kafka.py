@@ -261,6 +261,8 @@ class KafkaBroker:
         advertised = listening | {name: address for name, (address, _) in self._extra_listeners.items()}
         settings = {
             **SERVER_SETTINGS,
+            # One client each: a thread is enough.
+            **{f"listener.name.{name.lower()}.num.network.threads": 1 for name in self._extra_listeners},
             "log.dirs": self._data,
             "controller.quorum.voters": f"{NODE_ID}@{controller}",
             "listeners": _listeners(listening | {CONTROLLER_LISTENER: controller}),

@@ -5,6 +5,7 @@ A binding translates at the edge: histories, scenarios and checkers know the con
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,7 +68,8 @@ _WORD = re.compile(r"\{([a-z_]+)\}")
 class Binding:
     """`topics`: short name → the subject's topic. `fields`: short name of a topic → the contract's field → the subject's.
     `runs_sql`, `steps_sql`: queries that give rows in the contract's columns. `paths`: a path of the contract, such as
-    ``/workflows/{id}/execute``, → the subject's. `groups`: role → its consumer group."""
+    ``/workflows/{id}/execute``, → the subject's. `groups`: role → its consumer group.
+    `writes`: ``accept``, ``cancel`` and ``retry``, the statements with which the harness stands in for an API."""
 
     topics: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -76,6 +78,7 @@ class Binding:
     paths: Mapping[str, str] = field(default_factory=dict)
     path_prefix: str = "/api/v1"
     groups: Mapping[str, str] = field(default_factory=dict)
+    writes: Mapping[str, str] = field(default_factory=dict)
     dead_letter_suffix: str = ".dlq"
 
     @classmethod
@@ -90,6 +93,7 @@ class Binding:
             paths=MappingProxyType(dict(data.get("paths", {}))),
             path_prefix=data.get("path_prefix", "/api/v1"),
             groups=MappingProxyType(dict(data.get("groups", {}))),
+            writes=MappingProxyType(dict(data.get("writes", {}))),
             dead_letter_suffix=data.get("dead_letter_suffix", ".dlq"),
         )
 
@@ -97,6 +101,11 @@ class Binding:
     def has_own_rows(self) -> bool:
         """Whether the contract's tables may be missing, because the rows come from queries."""
         return self.runs_sql != _RUNS_SQL or self.steps_sql != _STEPS_SQL
+
+    @property
+    def can_write_runs(self) -> bool:
+        """Whether the harness can write a run's row as an API would: in the contract's tables, or as the binding says."""
+        return bool(self.writes) or self.runs_sql == _RUNS_SQL
 
     def topic(self, short: str) -> str:
         """The subject's topic for a short name; any other text is taken for a topic."""
@@ -110,6 +119,19 @@ class Binding:
         """A message in the contract's fields, as the subject names them."""
         names = self.fields.get(short, {})
         return {names.get(name, name): item for name, item in value.items()}
+
+    def raw_to_subject(self, short: str, raw: bytes | None) -> bytes | None:
+        """A message as it was written out, its fields as the subject names them; what is no object, or has no names to
+        change, byte for byte."""
+        if raw is None or not self.fields.get(short):
+            return raw
+        try:
+            value = json.loads(raw)
+        except (ValueError, RecursionError):
+            return raw
+        if not isinstance(value, dict):
+            return raw
+        return json.dumps(self.to_subject(short, value)).encode()
 
     def to_contract(self, short: str, value: Mapping[str, Any]) -> dict[str, Any]:
         """A message of the subject's in the contract's fields."""

@@ -12,15 +12,13 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, cast, get_args
 
 from harness.document import Document, Mistake, MistakesFound, did_you_mean, read_document
+from harness.places import SUBJECTS_DIRECTORY
 from harness.subject.binding import Binding
 from harness.subject.placeholders import is_known, spelled, used
 
 RoleName = Literal["api", "consumer", "bridge"]
 ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
 STEP_TYPES: Final = ("agent", "parallel", "conditional", "loop", "fork_join")
-SUBJECTS_DIRECTORY: Final = Path(__file__).resolve().parents[2] / "subjects"
-"""Where a checkout keeps its subject files and their schema."""
-
 SCHEMA_PATH: Final = SUBJECTS_DIRECTORY / "subject.schema.json"
 _API_URL: Final = "http://127.0.0.1:{port:api}"
 

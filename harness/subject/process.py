@@ -47,6 +47,10 @@ class RoleProcess:
         # A program that is only a front, such as the client of a container engine, passes a signal on, but no SIGKILL.
         self._process = ServerProcess(self.name, log_path, warden, launch.stop_signal)
 
+    def relaunch_with(self, launch: Launch) -> None:
+        """From its next start on, it is started with this."""
+        self._launch = launch
+
     @property
     def name(self) -> str:
         """Role and number, such as ``consumer-2``."""

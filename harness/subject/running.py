@@ -6,7 +6,8 @@ import contextlib
 import shutil
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, overload
@@ -21,6 +22,14 @@ from harness.subject.errors import NoSuchRole, SubjectError, ending
 from harness.subject.placeholders import filled
 from harness.subject.process import Launch, RoleProcess, Starter
 from harness.subject.readiness import Watch, wait_until_ready, watch
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where one process finds the stack."""
+
+    database_url: str
+    kafka_brokers: str
 
 
 class RunningRole(Sequence[RoleProcess]):
@@ -109,6 +118,7 @@ class RunningSubject:
         self._ports: dict[tuple[str, RoleName, int], HeldPort] = {}
         self._roles: dict[RoleName, RunningRole] = {}
         self._has_failed = False
+        self._routes: Callable[[RoleName, int], Route | None] = lambda _role, _number: None
         if warden is None and isinstance(stack, EmbeddedStack):
             warden = stack.warden
         self._warden = warden if warden is not None else self._ending.enter_context(Warden())
@@ -197,9 +207,21 @@ class RunningSubject:
 
     def process(self, role: RoleDescription, number: int, start: Starter) -> RoleProcess:
         """A process of a role with its placeholders filled and its ports held; for `RunningRole`."""
+        log_path = self.log_directory / f"{role.name}-{number}.log"
+        return RoleProcess(role.name, number, log_path, self._warden, self._launch_of(role, number), start)
+
+    def reroute(self, routes: Callable[[RoleName, int], Route | None]) -> None:
+        """From its next start on, each process finds the stack where `routes` says (by role and number from 1); None is
+        where the stack is."""
+        self._routes = routes
+        for role in self._roles.values():
+            for process in role:
+                process.relaunch_with(self._launch_of(role.description, process.number))
+
+    def _launch_of(self, role: RoleDescription, number: int) -> Launch:
         description = self.description
         given = {**description.environment, **role.environment}
-        launch = Launch(
+        return Launch(
             arguments=tuple(self._filled(text, role.name, number) for text in role.arguments),
             directory=description.working_directory,
             environment={
@@ -211,8 +233,6 @@ class RunningSubject:
             stop_signal=role.stop_signal,
             stop_timeout_seconds=role.stop_timeout_seconds,
         )
-        log_path = self.log_directory / f"{role.name}-{number}.log"
-        return RoleProcess(role.name, number, log_path, self._warden, launch, start)
 
     def ready_url(self, role: RoleDescription, process: RoleProcess) -> str:
         """The URL of an `HttpReady` for one process; empty for another kind."""
@@ -247,10 +267,8 @@ class RunningSubject:
 
     def _value(self, name: str, word: str | None, role: RoleName, number: int) -> str:
         match name:
-            case "database_url":
-                return self.stack.database_url
-            case "kafka_brokers":
-                return self.stack.kafka_brokers
+            case "database_url" | "kafka_brokers":
+                return str(getattr(self._routes(role, number) or self.stack, name))
             case "python":
                 return sys.executable
             case "port" if word is not None:

@@ -15,7 +15,14 @@ from typing import Any
 
 import psycopg2
 from kafka import KafkaConsumer, TopicPartition
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+from tenacity import (
+    RetryError,
+    Retrying,
+    retry_if_exception_type,
+    retry_if_result,
+    stop_after_delay,
+    wait_exponential,
+)
 
 from harness.agents import AgentServer, Echo, Slow, always
 from harness.client import ApiClient, ApiError
@@ -119,6 +126,19 @@ def statuses(bench: Bench, run_ids: Sequence[str]) -> dict[str, int]:
     counts = {status: int(count) for status, count in rows}
     missing = len(run_ids) - sum(counts.values())
     return {**counts, "missing": missing} if missing else counts
+
+
+def await_ends(bench: Bench, run_ids: Sequence[str], deadline_seconds: float) -> bool:
+    """Wait until all of these runs have ended; whether they have by the deadline."""
+    try:
+        Retrying(
+            retry=retry_if_result(lambda ended: not ended),
+            stop=stop_after_delay(deadline_seconds),
+            wait=wait_exponential(0.02, max=0.2),
+        )(lambda: sum(statuses(bench, run_ids).get(status, 0) for status in TERMINAL) == len(run_ids))
+    except RetryError:
+        return False
+    return True
 
 
 def read_all(place: Bench, topic: str) -> list[tuple[dict[str, Any], float]]:

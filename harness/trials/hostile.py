@@ -21,7 +21,7 @@ import requests
 from kafka import KafkaProducer
 
 from harness.client import ApiClient
-from harness.trials.bench import TERMINAL, Bench, bench, read_all_raw, statuses
+from harness.trials.bench import Bench, await_ends, bench, read_all_raw, statuses
 
 _TOPICS = {
     "workflow.execution.requests": "execution_request",
@@ -235,12 +235,7 @@ def _good_runs(place: Bench) -> list[str]:
     """Runs submitted behind all that was bad; returns once they have ended, or time is over."""
     with ApiClient(place.subject.api_url) as client:
         run_ids = [client.execute(place.workflow_id, {"n": number})["run_id"] for number in range(_GOOD_RUNS)]
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        counts = statuses(place, run_ids)
-        if sum(counts.get(status, 0) for status in TERMINAL) == len(run_ids):
-            break
-        time.sleep(0.2)
+    await_ends(place, run_ids, _DEADLINE_SECONDS)
     return run_ids
 
 

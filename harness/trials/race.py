@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.client import ApiClient, ApiRefused
-from harness.trials.bench import TERMINAL, Bench, bench, query, read_all, statuses
+from harness.trials.bench import TERMINAL, Bench, await_ends, bench, query, read_all
 
 _WORKERS = 4
 _DEADLINE_SECONDS = 60.0
@@ -47,7 +47,7 @@ def run(
         delays = [moments.uniform(0.0, usual_seconds) for _ in range(races)]
         with ThreadPoolExecutor(_WORKERS) as pool:
             accepted = dict(pool.map(lambda delay: _race(place, delay), delays))
-        _await_ends(place, list(accepted))
+        await_ends(place, list(accepted), _DEADLINE_SECONDS)
         return _judge(place, accepted)
 
 
@@ -56,7 +56,7 @@ def _usual_seconds(place: Bench) -> float:
 
     def one(number: int) -> None:
         with ApiClient(place.subject.api_url) as client:
-            _await_ends(place, [client.execute(place.workflow_id, {"n": number})["run_id"]])
+            await_ends(place, [client.execute(place.workflow_id, {"n": number})["run_id"]], _DEADLINE_SECONDS)
 
     with ThreadPoolExecutor(_WORKERS) as pool:
         list(pool.map(one, range(20)))
@@ -80,15 +80,6 @@ def _race(place: Bench, delay_seconds: float) -> tuple[str, bool]:
                 raise
             return run_id, False
         return run_id, True
-
-
-def _await_ends(place: Bench, run_ids: list[str]) -> None:
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while time.monotonic() < deadline:
-        counts = statuses(place, run_ids)
-        if sum(counts.get(status, 0) for status in TERMINAL) == len(run_ids):
-            return
-        time.sleep(0.05)
 
 
 def _judge(place: Bench, accepted: dict[str, bool]) -> Verdict:

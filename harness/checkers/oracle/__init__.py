@@ -1,4 +1,4 @@
-"""The oracle: what the contract says must come out, recomputed from a run's plan, input and recorded outputs.
+"""What may come out of each step of an observed run, recomputed from its plan, its input and the outputs recorded.
 
-Written from the clauses REF-*, CND-*, PAR-*, CON-*, LOP-* and FJN-*; it shares nothing with any executor.
+Built on `harness.oracle`, which has the contract's references, conditions and composites.
 """

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checkers.oracle import conditions
-from harness.checkers.oracle.composites import (
+from harness.oracle import conditions
+from harness.oracle.composites import (
     MOST_CANDIDATES,
     Ended,
     distinct,
@@ -21,9 +21,9 @@ from harness.checkers.oracle.composites import (
     loop_end,
     parallel_end,
 )
-from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.references import NotJudged, Reference, Unresolvable, references_in, resolve
-from harness.checkers.oracle.values import MISSING, canonical
+from harness.oracle.plan import Plan
+from harness.oracle.references import NotJudged, Reference, Unresolvable, references_in, resolve
+from harness.oracle.values import MISSING, canonical
 
 Context = tuple[tuple[str, int], ...]
 """Where a step runs: (loop, position) of each loop around it, outermost first."""
@@ -155,7 +155,7 @@ class Oracle:
         if key not in self._endings:
             self._endings[key] = None
             kind = self.plan.kind(step)
-            found = self._of_agent(step, context) if kind == "agent" else self._of_composite(step, context)
+            found = self._of_agent(step, context) if kind == "agent" else self._of_begun_composite(step, context)
             self._endings[key] = found if found is None or len(found) <= MOST_CANDIDATES else None
         return self._endings[key]
 
@@ -182,6 +182,16 @@ class Oracle:
                 return None
             entries = [entry for key in inputs.keys for entry in self._of_input.get((step, key), ())]
         return distinct(Ended(entry.status, entry.output) for entry in entries)
+
+    def _of_begun_composite(self, step: str, context: Context) -> list[Ended] | None:
+        """A composite whose own mapping leads to nothing has failed before any of its parts (CMP-06)."""
+        inputs = self.inputs(step, context)
+        if inputs is None:
+            return None
+        if not inputs.values:
+            return [Ended("FAILED", None)]
+        found = self._of_composite(step, context)
+        return found if found is None or not inputs.unresolvable else [*found, Ended("FAILED", None)]
 
     def _of_composite(self, step: str, context: Context) -> list[Ended] | None:
         match self.plan.kind(step):
@@ -240,12 +250,19 @@ class Oracle:
         items = self.items(step, context)
         if items is None:
             return None
+        if not items and self._has_no_list(config["collection"], context):
+            return [Ended("FAILED", None)]
         ways = [
             self._sequence(list(config["loop_body"]), (*context, (step, index)))
             for index in range(min(len(items), _MOST_CONTEXTS))
         ]
 
         return self._combined(ways, lambda ends: loop_end(config, ends))
+
+    def _has_no_list(self, collection: Any, context: Context) -> bool:
+        """Whether a loop's collection is known to lead to nothing, or to no list, so that the loop fails (LOP-14)."""
+        found = self._resolved(collection, context)
+        return found is not None and not any(isinstance(value, list) for value in found.values)
 
     def _of_fork_join(self, step: str, context: Context) -> list[Ended] | None:
         config = self.plan.steps[step]["fork_join_config"]
@@ -255,7 +272,8 @@ class Oracle:
             branch = config["branches"][name]
             ended = self._sequence(list(branch["steps"]), context)
             has_time_out = branch.get("timeout_seconds") or config.get("branch_timeout_seconds")
-            ends = None if ended is None else [end for _, end in ended]
+            # Of a branch of which no end can be told nothing is said, least of all that only its time-out can have ended it.
+            ends = [end for _, end in ended] if ended else None
             ways.append([*ends, Ended("FAILED", None)] if ends is not None and has_time_out else ends)
         return self._combined(ways, lambda ends: fork_join_end(config, ends))
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.checkers.oracle.expected import Context, Oracle, Recorded
-from harness.checkers.oracle.plan import Plan
-from harness.checkers.oracle.references import parts
-from harness.checkers.oracle.values import canonical, same
 from harness.checkers.view import RunView, Task
+from harness.oracle.plan import Plan
+from harness.oracle.references import parts
+from harness.oracle.values import canonical, same
 
 _KEPT = "_oracle_of_the_run"
 

@@ -263,14 +263,88 @@ def test_the_program_says_what_to_do_when_its_port_is_taken() -> None:
     assert "choose another --port" in ended.stderr
 
 
-def test_a_forgotten_agent_lets_its_open_calls_go(agents: AgentServer) -> None:
-    agents.play("worker", always(Hang()))
+@pytest.mark.parametrize("action", [Hang(), Held(Ok()), Slow(60.0, Ok())])
+def test_a_forgotten_agent_resets_its_open_calls_and_never_answers_them(agents: AgentServer, action: Action) -> None:
+    agents.play("worker", always(action))
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(_call, agents.url("worker"), timeout=20.0)
         agents.wait_for(lambda calls: len(calls) == 1, 10)
         agents.forget("worker")
-        assert answer.result(10).status_code == 404
+        with pytest.raises(requests.ConnectionError):
+            answer.result(10)
+    assert [(call.ending, call.status) for call in agents.ledger("worker")] == [("reset", None)]
     assert _call(agents.url("worker")).status_code == 404
+
+
+def _envelope(**changed: Any) -> dict[str, Any]:
+    part = changed.pop("part", {"kind": "text", "text": "{}"})
+    message = {"role": "user", "messageId": "m", "parts": [part], **changed.pop("message", {})}
+    request = {"jsonrpc": "2.0", "id": "t", "method": "message/send", "params": {"message": message}, **changed}
+    return {name: value for name, value in request.items() if value is not ...}
+
+
+@pytest.mark.parametrize(
+    ("request_body", "code", "told"),
+    [
+        (b"{", -32700, "expected JSON"),
+        (b"\xff", -32700, "expected JSON"),
+        (b"[" * 100_000, -32700, "expected JSON"),
+        ([_envelope()], -32600, "which is an object"),
+        (_envelope(jsonrpc="1.0"), -32600, "jsonrpc"),
+        (_envelope(jsonrpc=...), -32600, "jsonrpc"),
+        (_envelope(id=...), -32600, "as id, found none"),
+        (_envelope(id=None), -32600, "as id, found null"),
+        (_envelope(id=7), -32600, "as id, found 7"),
+        (_envelope(id=""), -32600, "as id"),
+        (_envelope(method=...), -32601, "message/send, found none"),
+        (_envelope(method="tasks/send"), -32601, "tasks/send"),
+        (_envelope(params=...), -32602, "params.message"),
+        (_envelope(params=[]), -32602, "params.message"),
+        (_envelope(message={"role": "agent"}), -32602, "role user"),
+        (_envelope(message={"messageId": None}), -32602, "messageId"),
+        (_envelope(message={"parts": []}), -32602, "one part"),
+        (_envelope(message={"parts": [{"kind": "text", "text": "{}"}] * 2}), -32602, "one part"),
+        (_envelope(part={"kind": "data", "data": {}}), -32602, "kind text"),
+        (_envelope(part={"kind": "text", "text": "{'a': 1}"}), -32602, "as JSON"),
+        (_envelope(part={"kind": "text", "text": {}}), -32602, "as JSON"),
+    ],
+)
+def test_a_call_that_the_contract_does_not_allow_is_refused_and_noted(
+    agents: AgentServer, request_body: Any, code: int, told: str
+) -> None:
+    sent = {"data": request_body} if isinstance(request_body, bytes) else {"json": request_body}
+    answer = requests.post(agents.url("echo-agent"), timeout=5, **sent)
+    assert answer.status_code == 200
+    assert answer.json()["error"]["code"] == code
+    [call] = agents.ledger("echo-agent")
+    assert call.breach is not None
+    assert call.breach.code == code
+    assert told in call.breach.sentence
+    assert answer.json()["error"]["message"] == call.breach.sentence
+
+
+def test_members_beyond_the_contract_are_let_be(agents: AgentServer) -> None:
+    request = _envelope(
+        extra=1, message={"extra": 2, "kind": "message"}, part={"kind": "text", "text": "[]", "extra": 3}
+    )
+    assert "result" in requests.post(agents.url("echo-agent"), json=request, timeout=5).json()
+    assert [call.breach for call in agents.ledger()] == [None]
+
+
+def test_an_agent_takes_calls_with_the_credentials_that_it_demands_only(agents: AgentServer) -> None:
+    agents.play("bearer", always(Ok()), demands={"Authorization": "Bearer t"})
+    agents.play("other", always(Ok()), demands={"authorization": "Bearer other"})
+    agents.play("key", always(Ok()), demands={"X-Key": "k"})
+    assert [_call(agents.url(name)).status_code for name in ("bearer", "other", "key")] == [200, 401, 401]
+    refused = _call(agents.url("other"))
+    assert refused.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "Bearer other" not in refused.text
+    told = [call.lacking for call in agents.ledger()]
+    assert told[0] is None
+    assert told[1] == "expected the header authorization: Bearer other, found 'Bearer t'"
+    assert told[2] == "expected the header X-Key: k, found none"
+    agents.play("key", always(Ok()))
+    assert _call(agents.url("key")).status_code == 200
 
 
 def test_a_listener_hears_of_a_call_before_its_answer_leaves(agents: AgentServer) -> None:

@@ -291,3 +291,16 @@ def changed(history: History, at: Callable[[Event], bool], change: Callable[[dic
 
 
 __all__ = ["Crash", "Execution", "Story", "changed", "clauses", "judged", "steps"]
+
+
+def masked(output: Mapping[str, Any]) -> History:
+    """A run whose agent repeats a secret of its record in an answer, of which the bridge has made this output."""
+    story = Story(agent_records={"worker": {"auth_config": {"token": "s3cret"}}})
+    run = story.run(steps("a"), {})
+    story.take_up(run)
+    one = story.begin(run, "a")
+    story.answer(one, story.call(one), {"v": 1, "said": "nothing to hide", "echo": "I was given s3cret"})
+    story.result(one, output)
+    story.finish(one, output)
+    story.over(run)
+    return story.end()

@@ -10,7 +10,7 @@ import pytest
 from harness.checkers import CHECKERS
 from harness.history import Event, History
 from tests.harness.checkers.shapes import CHAIN, CONDITION, PARALLEL, fork_plan, history, loop_output, loop_plan
-from tests.harness.checkers.story import Story, changed, clauses, judged, steps
+from tests.harness.checkers.story import Story, changed, clauses, judged, masked, steps
 
 Bad = Callable[[], History]
 BAD: list[tuple[str, str, str, Bad]] = []
@@ -231,6 +231,16 @@ def unknown_step_status() -> History:
     story, run = begun(CHAIN, {"w": 1})
     one = story.begin(run, "a")
     story.add("database", "step_row", run, row={**one.row, "status": "WAITING"})
+    return story.end()
+
+
+@bad("row_agents", "TBL-04")
+def row_without_its_agent() -> History:
+    story, run = begun(CHAIN, {"w": 1})
+    one = story.begin(run, "a")
+    one.row["agent_name"] = None
+    story.add("database", "step_row", run, row=one.row)
+    story.serve(one, {"v": 1})
     return story.end()
 
 
@@ -1072,6 +1082,19 @@ def bad_envelope_applied() -> History:
     return story.end()
 
 
+@bad("equal_copies", "OBS-06")
+def told_again_with_another_time() -> History:
+    story, run = begun(steps("a"))
+    one = story.begin(run, "a")
+    again = dict(
+        next(event for event in story.events if is_message("updates", step_id="a", status="RUNNING")(event))["value"]
+    )
+    story.message("updates", {**again, "timestamp": story.now()}, run=run)
+    story.serve(one, {"v": 1})
+    story.over(run)
+    return story.end()
+
+
 @bad("call_headers", "AGT-03")
 def no_correlation() -> History:
     return changed(history("chain"), lambda event: event.kind == "call", lambda data: data.update(correlation_id=None))
@@ -1082,6 +1105,42 @@ def random_idempotency_key() -> History:
     return changed(
         history("chain"), lambda event: event.kind == "call", lambda data: data.update(idempotency_key="random")
     )
+
+
+@bad("envelopes", "AGT-01")
+def calls_another_method() -> History:
+    return changed(
+        history("chain"),
+        lambda event: event.kind == "call",
+        lambda data: data.update(breach="expected the method message/send, found none"),
+    )
+
+
+@bad("envelopes", "AGT-01")
+def calls_under_an_id_of_no_task() -> History:
+    story, run = begun(steps("a"))
+    one = story.begin(run, "a")
+    story.add(
+        "agent", "call", run, call=99, agent="worker", task_id="backwards", headers={}, idempotency_key=None,
+        correlation_id=run, input={},
+    )  # fmt: skip
+    story.serve(one, {"v": 1})
+    story.over(run)
+    return story.end()
+
+
+@bad("credentials", "AGT-18")
+def calls_without_credentials() -> History:
+    return changed(
+        history("chain"),
+        lambda event: event.kind == "call",
+        lambda data: data.update(lacking="expected the header Authorization: Bearer t, found none"),
+    )
+
+
+@bad("answers", "AGT-05")
+def masks_more_than_the_secret() -> History:
+    return masked({"v": 1, "said": "***", "echo": "I was given ***"})
 
 
 def called_again(**first: Any) -> History:

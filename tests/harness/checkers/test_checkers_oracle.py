@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from harness.checkers.oracle.conditions import NotParsed, evaluate, parse
-from harness.checkers.oracle.plan import NotAPlan, Plan
-from harness.checkers.oracle.references import Reference, Unresolvable, follow, parts, resolve
-from harness.checkers.oracle.values import MISSING, same
+from harness.oracle.conditions import NotParsed, evaluate, parse
+from harness.oracle.plan import NotAPlan, Plan
+from harness.oracle.references import Reference, Unresolvable, follow, parts, resolve
+from harness.oracle.values import MISSING, same
 from tests.harness.checkers.story import steps
 
 IDS = {"a", "a.output.b", "x y", "workflow_input"}

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.checkers import CHECKERS, Crash, check_all
 from harness.checkers.checker import Checker
 from harness.history import Event, History, read_history
 from tests.harness.checkers.shapes import CHAIN, CONDITION, GOOD, PARALLEL, fork_plan, history, loop_output, loop_plan
-from tests.harness.checkers.story import Story, clauses, judged, steps
+from tests.harness.checkers.story import Story, clauses, judged, masked, steps
+from tests.profiles import bounded
 
 REAL = sorted((Path(__file__).parent / "histories").glob("*.jsonl"))
 
@@ -28,6 +29,44 @@ def test_a_good_history_accuses_nobody(name: str) -> None:
 @pytest.mark.parametrize("path", REAL, ids=[path.stem for path in REAL])
 def test_a_history_of_the_reference_accuses_nobody(path: Path) -> None:
     assert judged(read_history(path)) == []
+
+
+def test_a_task_that_the_broker_had_before_the_end_was_read_accuses_nobody_however_late_it_is_seen() -> None:
+    """The same message is a finding where the broker took it after the end had been read."""
+
+    def told(appended: str) -> History:
+        story = Story()
+        run = story.run(steps("a", "b"), {})
+        story.take_up(run)
+        one = story.begin(run, "a")
+        story.serve(one, {"v": 1})
+        story.over(run)
+        story.wait(30)
+        late = story.message(
+            "tasks", {"run_id": run, "task_id": "late", "agent_name": "worker", "input_data": {}}, run=run
+        )
+        late.data["appended"] = appended
+        return story.end()
+
+    assert "after_end" not in {finding.checker for finding in judged(told("2026-01-01T00:00:00.000+00:00"))}
+    assert "after_end" in {finding.checker for finding in judged(told("2026-01-01T00:00:29.000+00:00"))}
+
+
+def test_an_equal_copy_of_an_update_accuses_nobody() -> None:
+    story = Story()
+    run = story.run(steps("a"), {})
+    story.take_up(run)
+    one = story.begin(run, "a")
+    told = next(event for event in reversed(story.events) if event.kind == "message" and event["topic"] == "updates")
+    story.message("updates", dict(told["value"]), run=run)
+    story.serve(one, {"v": 1})
+    story.over(run)
+    assert judged(story.end()) == []
+
+
+@pytest.mark.parametrize("told", ["I was given ***", "", "I was given s3cret"])
+def test_a_bridge_may_hide_a_secret_that_an_agent_repeats(told: str) -> None:
+    assert judged(masked({"v": 1, "said": "nothing to hide", "echo": told, "text": ""})) == []
 
 
 def test_there_are_histories_of_the_reference() -> None:
@@ -82,7 +121,7 @@ def seen_otherwise(good: History, chance: random.Random) -> History:
 
 
 @pytest.mark.parametrize("name", GOOD)
-@settings(max_examples=25, deadline=None)
+@bounded(25)
 @given(seed=st.integers(0, 2**32))
 def test_what_is_seen_later_or_not_at_all_accuses_nobody(name: str, seed: int) -> None:
     assert judged(seen_otherwise(history(name), random.Random(seed))) == []
@@ -334,7 +373,7 @@ def test_a_checker_that_raises_is_a_crash_with_its_traceback_and_the_others_stil
     assert "LookupError: no such thing" in crashes[0].traceback
 
 
-@settings(max_examples=60, deadline=None)
+@bounded(60)
 @given(
     value=st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),

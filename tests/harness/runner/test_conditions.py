@@ -8,7 +8,8 @@ import pytest
 
 from harness.history import HistoryWriter
 from harness.observer import Answer
-from harness.runner.conditions import Probes, judge, requests_in
+from harness.runner.conditions import judge
+from harness.runner.probes import Probes, requests_in
 from harness.runner.view import View
 
 RUN = "run-1"
@@ -193,3 +194,28 @@ def test_the_status_that_readers_saw_is_of_the_last_answer(told: Told) -> None:
         told.writer.add("rest", "answer", RUN, request=number, status=200, body={"status": status})
     assert told.holds({"run": "r", "rest": "RUNNING"}) is True
     assert told.holds({"run": "r", "rest": "PENDING"}) is False
+
+
+def test_rows_of_a_table_are_counted_by_their_columns() -> None:
+    rows = [{"name": "x", "version": 1, "description": None}, {"name": "y", "version": 2}]
+    view, values = View(), {"workflows": {"main": {"name": "x"}}}
+
+    def holds(condition: dict[str, Any], **tables: Any) -> bool | None:
+        return judge(condition, view, dict(values), Probes(tables=tables)).holds
+
+    wanted = {"name": "{{workflows.main.name}}", "version": {"type": "integer"}, "description": {"exists": True}}
+    assert holds({"table": "agents", "where": wanted}, agents=rows) is True
+    assert holds({"table": "agents", "where": {**wanted, "created_by": {"exists": True}}}, agents=rows) is False
+    assert holds({"table": "agents", "where": {"name": "y", "description": {"exists": True}}}, agents=rows) is False
+    assert holds({"table": "agents", "count": 2}, agents=rows) is True
+    assert holds({"table": "agents", "count": {"at_least": 0}}, agents="there is no table agents") is False
+    assert holds({"table": "agents", "where": wanted}) is None
+
+
+def test_a_list_of_inputs_can_be_held_to_any_matcher(told: Told) -> None:
+    told.call(1, "t1", input_data={"n": 1})
+    told.call(2, "t2", input_data={"n": 2})
+    assert told.holds({"agent": "w", "inputs": {"contains": {"n": 2}}}) is True
+    assert told.holds({"agent": "w", "inputs": {"contains": {"n": 3}}}) is False
+    assert told.holds({"agent": "w", "inputs": {"length": 2}}) is True
+    assert told.holds({"agent": "w", "inputs": [{"n": 1}, {"n": 2}]}) is True

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, find, given, settings
+from hypothesis import find, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from harness.scenario.drawing import each_example
 from harness.scenario.draws import _STRATEGIES, MOST_INTEGER, draw_mistakes, strategy, strategy_of
 from harness.scenario.parts import schema
+from tests.profiles import bounded
 
+ROOT = Path(__file__).parents[3]
 ORDER = {
     "type": "object",
     "required": ["id", "lines"],
@@ -66,6 +72,9 @@ EVERY = {
     "order": {"schema": ORDER},
     "tree": {"schema": TREE},
     "sundry": {"schema": SUNDRY},
+    "odd": "values",
+    "definition": {"workflows": {"most_steps": 2}},
+    "mistaken": {"invalid_workflows": {"most_steps": 2}},
 }
 
 
@@ -81,7 +90,7 @@ def scalars(value: Any) -> Iterator[Any]:
         yield value
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@bounded(50)
 @given(st.deferred(lambda: strategy(EVERY)))
 def test_what_is_drawn_is_json_that_everybody_can_hold(drawn: dict[str, Any]) -> None:
     """JSON without NaN, U+0000, lone surrogates, or whole numbers beyond a double's exact ones that nobody asked for."""
@@ -142,3 +151,45 @@ def test_a_text_may_ask_for_what_is_left_out_otherwise() -> None:
     drawn = strategy_of({"text": {"alphabet": "\0", "min_size": 1, "max_size": 1}})
     drawn.validate()
     assert repr(drawn).count("\\x00")
+
+
+_DRAWING = """
+import json, sys
+for module in sys.argv[2:]:
+    __import__(module)
+from harness.scenario.drawing import each_example
+seen = []
+draws = {"n": {"integers": {}}, "t": {"text": {}}, "j": {"json": {}}, "f": {"floats": {}}}
+each_example(draws, examples=60, seed=int(sys.argv[1]), attempt=lambda drawn: seen.append(drawn))
+print(json.dumps(seen))
+"""
+
+
+def _drawn_apart(seed: int, *modules: str) -> list[Any]:
+    """What a process of its own draws from a seed, when it has these modules loaded."""
+    command = [sys.executable, "-c", _DRAWING, str(seed), *modules]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    drawn: list[Any] = json.loads(done.stdout)
+    return drawn
+
+
+def test_a_seed_draws_the_same_whatever_else_is_loaded() -> None:
+    """pytest, the command line and a replay of a failure load different modules, and must draw alike."""
+    bare = _drawn_apart(7)
+    assert len(bare) == 60
+    assert bare == _drawn_apart(7, "harness.plugin", "harness.cli", "harness.runner.bench")
+    assert bare != _drawn_apart(8)
+
+
+def test_draws_of_others_are_as_before_once_a_scenario_was_drawn() -> None:
+    """Hypothesis is left as it was found, also after an attempt that ends it all."""
+    from hypothesis.internal.conjecture.providers import HypothesisProvider
+
+    before = HypothesisProvider.__dict__["_local_constants"]
+
+    def attempt(_: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        each_example({"n": "integers"}, examples=5, seed=1, attempt=attempt)
+    assert HypothesisProvider.__dict__["_local_constants"] is before

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from harness.document import Mistake, MistakesFound
 from harness.scenario import load
 from harness.scenario.explaining import explain
+from tests.profiles import bounded
 
 GOOD: dict[str, Any] = YAML(typ="safe", pure=True).load("""
 guarantee: Everything that can be done and asked stands here.
@@ -82,9 +83,7 @@ def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 PLACES = sorted(places(GOOD), key=repr)
 
 
-@settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
+@bounded(100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.none() | JUNK), min_size=1, max_size=3))
 def test_a_file_with_anything_anywhere_is_loaded_or_its_mistakes_are_told(
     tmp_path: Path, changes: list[tuple[tuple[Any, ...], Any]]

@@ -198,3 +198,47 @@ def test_matchers_that_cannot_be_used_are_found_when_a_file_is_read(
 def test_the_schema_knows_the_same_words() -> None:
     """What an editor offers is what is understood."""
     assert set(schema()["$defs"]["matcher_word"]["properties"]) == WORDS | {"at_most"}
+
+
+@pytest.mark.parametrize(
+    ("matcher", "found", "holds"),
+    [
+        ({"anywhere": 3}, {"a": [{"b": 3.0}]}, True),
+        ({"anywhere": 3}, 3, True),
+        ({"anywhere": 3}, {"a": ["3", True, None]}, False),
+        ({"anywhere": {"contains": "secret"}}, {"a": [{"deep": "a secret is here"}]}, True),
+        ({"anywhere": {"matches": "^secret"}}, {"secret-key": 1}, True),
+        ({"not": {"anywhere": {"contains": "secret"}}}, {"a": [{"deep": "nothing"}]}, True),
+        ({"anywhere": {"like": {"id": 2}}}, [{"id": 1}, {"x": {"id": 2, "n": 0}}], True),
+        ({"ascending": "n"}, [{"n": 1}, {"n": 1.0}, {"n": 2}], True),
+        ({"ascending": "n"}, [{"n": 2}, {"n": 1}], False),
+        ({"descending": "n"}, [{"n": 2}, {"n": None}, {"n": 1}], True),
+        ({"descending": "n"}, [{"n": 1}, {"n": None}, {"n": 2}], False),
+        ({"ascending": "n"}, [{"n": "2026-01-01T00:00:00Z"}, {"n": "2026-01-01T00:00:00.5+00:00"}], True),
+        ({"ascending": "n"}, [{"n": "2026-01-01T01:30:00+01:00"}, {"n": "2026-01-01T01:00:00Z"}], True),
+        ({"descending": "n"}, [{"n": "2026-01-01T01:30:00+01:00"}, {"n": "2026-01-01T01:00:00Z"}], False),
+        ({"ascending": "n"}, [{"n": "CANCELLED"}, {"n": "FAILED"}], True),
+        ({"ascending": "n"}, [{"n": "20240101"}, {"n": "abc"}], True),
+        ({"ascending": "n"}, [{"n": "1"}, {"n": 2}], False),
+        ({"ascending": "n"}, [{"n": 1}, {"m": 2}], False),
+        ({"ascending": "n"}, [], True),
+        ({"ascending": "n"}, {"n": 1}, False),
+    ],
+)
+def test_parts_at_any_depth_and_lists_in_order(matcher: Any, found: Any, holds: bool) -> None:
+    """`anywhere` looks at keys and values of all depths; order is of numbers, moments or texts, and nulls count nowhere."""
+    assert (matches(matcher, found, {}) is None) == holds
+
+
+def test_what_is_found_anywhere_is_bound() -> None:
+    """A part that matches binds, and one that does not binds nothing."""
+    bindings: dict[str, Any] = {}
+    assert (
+        matches(
+            {"anywhere": {"like": {"id": {"bind": "id"}, "name": "b"}}},
+            [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}],
+            bindings,
+        )
+        is None
+    )
+    assert bindings == {"id": 2}

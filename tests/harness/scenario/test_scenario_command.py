@@ -48,6 +48,9 @@ timeline:
   - duplicate: {topic: results, where: {run_id: "{{r.id}}"}}
   - redeliver: {group: consumer, topic: results}
   - rest: {method: POST, path: "/runs/{{r.id}}/cancel", body: {}, status: 409}
+  - rest: {method: POST, path: /workflows, raw: "{", status: 400}
+  - fault: {at: {role: consumer, boundary: commit, nth: 3}, do: kill_after}
+  - exhaust: {part: database, seconds: 3}
   - wait: {any: [{ready: consumer}, {not: {rest: {path: /health}, status: 503}}]}
   - all: [{cancel: many}, {when: {run: r, is: RUNNING}, cancel: r}]
 expect:
@@ -56,6 +59,9 @@ expect:
     - {run: r, step: b, branch: left, times: {at_most: 1}, error: {exists: false}}
     - {message: {topic: tasks, by: subject, where: {task_id: {bind: t}}}, count: 2}
     - {update: {run: r, step: a, status: COMPLETED}, count: 1}
+    - {table: agents, where: {name: "{{agents.worker.name}}"}, count: 1}
+    - {agent: worker, inputs: {contains: {x: 1}}}
+    - {rest: {path: /runs}, answer: {like: {items: {descending: created_at}, page: {anywhere: 1}}}}
   never: [{run: many, is: FAILED}]
 """
 
@@ -140,6 +146,9 @@ def test_explain_tells_everything_in_prose(tmp_path: Path) -> None:
         'Send the messages with run_id that is "{{r.id}}" seen on results again.',
         "on results alone",
         "Request POST /runs/{{r.id}}/cancel with {}; status is 409.",
+        'Request POST /workflows with the text "{"; status is 400.',
+        "rows of the table agents with name that is",
+        "agent worker got a list of inputs that contains",
         "Wait until (consumer is ready or it is not so that GET /health has a status that is 503).",
         "once r is RUNNING, cancel r",
         "In time, each of many-1 to many-3 is COMPLETED",
@@ -158,3 +167,19 @@ def test_explain_tells_mistakes_instead(tmp_path: Path) -> None:
     done = run("explain", path)
     assert done.exit_code == 1
     assert "'clauses' must be given here" in done.output
+
+
+def test_check_without_paths_checks_the_suite_of_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `new` has written is what `check` looks at."""
+    monkeypatch.chdir(tmp_path)
+    assert run("new", "mine/first").exit_code == 0
+    assert "1 file, 1 scenario" in run("check").output
+
+
+def test_clauses_are_found_by_words() -> None:
+    """All of the words, in whatever case; none found is an error."""
+    done = run("clauses", "LATE", "cancellation")
+    assert done.exit_code == 0
+    assert "CAN-03  Late results (MUST)" in done.output
+    assert "CMP-02" not in done.output
+    assert run("clauses", "nosuchword").exit_code == 2

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checkers.oracle.values import canonical
+from harness.oracle.values import canonical
 
 MOST_CANDIDATES = 64
 """More ways of an end than this are not followed: nothing is said then."""

@@ -62,4 +62,7 @@ def has_unordered_text(value: Any) -> bool:
         return len(value) > 1 or any(has_unordered_text(item) for item in value.values())
     if isinstance(value, list):
         return any(has_unordered_text(item) for item in value)
-    return isinstance(value, float) or (isinstance(value, int) and abs(value) >= _EXACT)
+    if value is None or isinstance(value, str):
+        return False
+    # What is no JSON is a value that is left open.
+    return not isinstance(value, int) or abs(value) >= _EXACT

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.checkers.oracle.values import MISSING, embedded, has_unordered_text
+from harness.oracle.values import MISSING, embedded, has_unordered_text
 
 Source = Literal["input", "step", "loop"]
 _LOOP_WORDS = ("item", "index", "total", "is_first", "is_last")
@@ -157,37 +157,42 @@ def references_in(value: Any, step_ids: Collection[str]) -> Iterator[Reference]:
             yield from references_in(item, step_ids)
 
 
-def resolve(value: Any, step_ids: Collection[str], lookup: Lookup) -> Any:
-    """A mapping's value with its references replaced.
+def resolve(value: Any, step_ids: Collection[str], lookup: Lookup, *, open_text: Any = None) -> Any:
+    """A mapping's value with its references replaced. With `open_text`, that stands where a text could be written in
+    several ways.
 
     Raises:
         Unresolvable: the first reference that leads to nothing.
         NotJudged: a text whose exact form the contract leaves open (an object's order of keys, REF-02).
     """
     if isinstance(value, str):
-        return _resolve_text(value, step_ids, lookup)
+        return _resolve_text(value, step_ids, lookup, open_text)
     if isinstance(value, dict):
-        return {key: resolve(item, step_ids, lookup) for key, item in value.items()}
+        return {key: resolve(item, step_ids, lookup, open_text=open_text) for key, item in value.items()}
     if isinstance(value, list):
-        return [resolve(item, step_ids, lookup) for item in value]
+        return [resolve(item, step_ids, lookup, open_text=open_text) for item in value]
     return value
 
 
-def _resolve_text(text: str, step_ids: Collection[str], lookup: Lookup) -> Any:
+def _resolve_text(text: str, step_ids: Collection[str], lookup: Lookup, open_text: Any) -> Any:
     found = parts(text, step_ids)
     if len(found) == 1 and isinstance(found[0], Reference):
         return at_reference(found[0], lookup)
     written: list[str] = []
+    is_open = False
     for part in found:
         if isinstance(part, str):
             written.append(part)
             continue
         value = at_reference(part, lookup)
         if not isinstance(value, str) and has_unordered_text(value):
-            raise NotJudged(f"{part.text} can be written in several ways")
+            if open_text is None:
+                raise NotJudged(f"{part.text} can be written in several ways")
+            is_open = True
+            continue
         # What a reference resolves to is text from here on and is not looked at again (REF-12).
         written.append(embedded(value))
-    return "".join(written)
+    return open_text if is_open else "".join(written)
 
 
 def at_reference(reference: Reference, lookup: Lookup) -> Any:

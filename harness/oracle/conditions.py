@@ -7,8 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from harness.checkers.oracle.references import Lookup, Reference, Unresolvable, at_reference, braced, quick_start
-from harness.checkers.oracle.values import is_number, same
+from harness.oracle.references import Lookup, Reference, Unresolvable, at_reference, braced, quick_start
+from harness.oracle.values import is_number, same
 
 _TOKEN = re.compile(
     r"""\s*(?:

@@ -1,0 +1,205 @@
+"""A case as a scenario: in memory for the runner, and as a file that a person can read, commit and run."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+
+from harness.generation import Case
+from harness.generation.cases import RUN, WORKFLOW
+from harness.oracle import Allowed, Difference, Execution, Said
+from harness.oracle.wildcards import is_fixed
+from harness.scenario import templates
+from harness.scenario.acts import long_arguments, word_of
+from harness.scenario.matchers import WORDS
+from harness.scenario.model import Act, Agent, Place, Scenario
+from harness.scenario.needs import is_alone, needs_of
+
+Json = Any
+
+_TEMPLATE = re.compile(rf"\{{\{{ *({templates.NAME}(?:\.{templates.NAME})*) *\}}\}}")
+_NOWHERE = Place(Path("generated"), 1, 1)
+_WIDE = 110
+_DEADLINE_SECONDS = 20.0
+MOST_EXPECTED = 4
+
+
+def document(
+    case: Case, guarantee: str, clauses: Sequence[str], expect: Mapping[str, Json] | None = None
+) -> dict[str, Json]:
+    """The data of a scenario file."""
+    workflow = {key: value for key, value in case.workflow.items() if key != "name"}
+    found: dict[str, Json] = {
+        "guarantee": _escaped(guarantee),
+        "clauses": list(clauses),
+        "workflows": {WORKFLOW: _escaped(workflow)},
+        "agents": _escaped(case.agents),
+        "timeline": [_act(act) for act in case.whole_timeline],
+    }
+    return {**found, "expect": expect} if expect else found
+
+
+def scenario_of(case: Case, name: str, clauses: Sequence[str] = ("CMP-01",)) -> Scenario:
+    """The scenario of a case without any expectation, as the runner wants it."""
+    data = document(case, "generated", clauses)
+    return Scenario(
+        id=name,
+        path=_NOWHERE.path,
+        guarantee="generated",
+        clauses=tuple(clauses),
+        needs=needs_of(data),
+        alone=is_alone(data),
+        deadline_seconds=_DEADLINE_SECONDS,
+        workflows=MappingProxyType(data["workflows"]),
+        agents=MappingProxyType({agent: _agent(agent, written) for agent, written in data["agents"].items()}),
+        timeline=tuple(_long(act, data["workflows"]) for act in data["timeline"]),
+        expectations=(),
+    )
+
+
+def _agent(name: str, written: Any) -> Agent:
+    long = written if isinstance(written, Mapping) else {"script": written}
+    return Agent(name=name, script=tuple(long["script"]), per=long.get("per", "agent"))
+
+
+def _long(written: Mapping[str, Json], workflows: Mapping[str, Json]) -> Act:
+    word = word_of(written)
+    return Act(word, long_arguments(word, written[word], workflows), written.get("when"), _NOWHERE)
+
+
+def _act(act: Mapping[str, Json]) -> dict[str, Json]:
+    """Acts name the run by a template, on purpose; what is data in them is escaped."""
+    if "execute" in act:
+        return {"execute": _escaped(act["execute"])}
+    if "answer" in act and isinstance(act["answer"], Mapping):
+        return {**act, "answer": _escaped(act["answer"])}
+    return dict(act)
+
+
+def _escaped(value: Json) -> Json:
+    """Data that look like a template, so that they stay data."""
+    if isinstance(value, str):
+        return _TEMPLATE.sub(lambda match: f"{{{{{match[0]}}}}}", value)
+    if isinstance(value, Mapping):
+        return {_escaped(key): _escaped(item) for key, item in value.items()}
+    return [_escaped(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def expectations(allowed: Allowed, differences: Sequence[Difference]) -> dict[str, Json]:
+    """What a scenario file expects of a case: how the run ends, and what the differing steps come to."""
+    statuses = sorted(allowed.statuses)
+    ends = [{"run": RUN, "is": status} for status in statuses]
+    found: dict[str, Json] = {"eventually": [ends[0] if len(ends) == 1 else {"any": ends}]}
+    if allowed.is_cut:
+        return found
+    steps = list(dict.fromkeys(one.step for one in differences if one.step is not None))
+    if not steps and len(allowed.plan.agents) <= MOST_EXPECTED and not allowed.was_cut:
+        steps = list(allowed.plan.agents)
+    listed = [line for step in steps[:MOST_EXPECTED] if step in allowed.plan.steps for line in _of_step(allowed, step)]
+    if any(one.what == "error" and one.step is None for one in differences) and allowed.final.causes:
+        words = [said or step for step, said in allowed.final.causes]
+        errors = [{"run": RUN, "error": {"contains": _escaped(word)}} for word in dict.fromkeys(words)]
+        listed.append(errors[0] if len(errors) == 1 else {"any": errors})
+    return {**found, "finally": listed} if listed else found
+
+
+def _of_step(allowed: Allowed, step: str) -> list[dict[str, Json]]:
+    """The expectations about one step, as far as rows without their places can be held to them."""
+    executions = [one for one in allowed.final.executions.values() if one.step == step]
+    asked = sum(
+        one.is_asked and not one.is_kept
+        for round_ in allowed.rounds
+        for one in round_.executions.values()
+        if one.step == step
+    )
+    line: dict[str, Json] = {"run": RUN, "step": _escaped(step)}
+    is_sure = all(not one.may_be_absent for one in executions)
+    if allowed.plan.kind(step) == "agent" and is_sure and not allowed.was_cut:
+        line["times"] = asked
+    if len(executions) == 1 and is_sure:
+        line |= _facts(executions[0])
+    elif executions and is_sure and all(one.statuses == executions[0].statuses for one in executions):
+        in_turn = [one for one in executions if is_fixed(one.input)]
+        if len(in_turn) == len(executions) and _is_in_turn(allowed, step):
+            return [
+                *([line] if "times" in line else []),
+                *(
+                    {"run": RUN, "step": _escaped(step), "iteration": index, **_facts(one)}
+                    for index, one in enumerate(executions)
+                ),
+            ]
+    return [line] if len(line) > 2 else []
+
+
+def _is_in_turn(allowed: Allowed, step: str) -> bool:
+    modes = [allowed.plan.steps[loop]["loop_config"].get("execution_mode") for loop in allowed.plan.loops_around(step)]
+    return bool(modes) and "parallel" not in modes and not allowed.earlier
+
+
+def _facts(one: Execution) -> dict[str, Json]:
+    facts: dict[str, Json] = {}
+    if len(one.statuses) == 1:
+        (facts["is"],) = one.statuses
+    if one.input and is_fixed(one.input):
+        facts["input"] = _literal(one.input)
+    if one.statuses == {"COMPLETED"}:
+        facts["output"] = _literal(one.output)
+    elif one.statuses == {"FAILED"} and one.said:
+        facts["error"] = {"contains": _escaped(one.said)}
+    return facts
+
+
+def _literal(value: Json) -> Json:
+    """A value as a matcher that stands for it."""
+    if isinstance(value, Said):
+        return {"contains": _escaped(value.part)} if value.part else {"type": "string"}
+    if not is_fixed(value):
+        if isinstance(value, Mapping):
+            return {_escaped(key): _literal(item) for key, item in value.items()}
+        return [_literal(item) for item in value]
+    escaped = _escaped(value)
+    return {"equals": escaped} if _has_words(value) else escaped
+
+
+def _has_words(value: Json) -> bool:
+    if isinstance(value, Mapping):
+        return bool(set(value) & set(WORDS)) or any(map(_has_words, value.values()))
+    return isinstance(value, list) and any(map(_has_words, value))
+
+
+def text_of(data: Mapping[str, Json], head: Sequence[str]) -> str:
+    """The file's text, with these lines as comment at its head; what is short stands on one line."""
+    yaml = YAML()
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.allow_unicode = True
+    written = CommentedMap()
+    for key, value in data.items():
+        written[key] = _laid_out(value, 2)
+    stream = io.StringIO()
+    yaml.dump(written, stream)
+    comment = "".join(f"# {' '.join(line.split())}\n" if line.strip() else "#\n" for line in head)
+    return comment + stream.getvalue()
+
+
+def _laid_out(value: Json, indent: int) -> Json:
+    """Mappings and lists of a few words in the flow style, all others as blocks."""
+    if isinstance(value, Mapping):
+        made: Any = CommentedMap((key, _laid_out(item, indent + 2)) for key, item in value.items())
+    elif isinstance(value, (list, tuple)):
+        made = CommentedSeq(_laid_out(item, indent + 2) for item in value)
+    else:
+        return value
+    is_definition = isinstance(value, Mapping) and "start_step" in value
+    if is_definition:
+        made["steps"].fa.set_block_style()
+    elif not value or (len(str(value)) + indent <= _WIDE and indent > 2):
+        made.fa.set_flow_style()
+    return made

@@ -1,0 +1,258 @@
+"""Many generated runs at once on one subject: asked for in bulk, watched together, each ended when nothing more comes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from harness.exploration.flight import TERMINAL, Flight
+from harness.exploration.statuses import StatusReader
+from harness.generation import Case
+from harness.history import Event
+from harness.runner import acts
+from harness.runner.bench import Bench
+from harness.runner.errors import Broken, NotSupported, SetUpBroke
+from harness.scenario.model import Act
+
+log = logging.getLogger(__name__)
+
+_ACTING_AT_ONCE = 12
+_ADMITTED_AT_ONCE = 40
+_ADMIT_SECONDS = 0.1
+_TICK_SECONDS = 0.01
+_STATUS_SECONDS = 0.1
+_QUIET_SECONDS = 0.5
+_CATCH_UP_SECONDS = 30.0
+_LONGEST_SECONDS = 120.0
+_FOLLOWED_ONE_IN = 12
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A run that is over. `status` None: it has not ended in time. `problem`: the harness could not see to it. `refusal`:
+    what of the timeline could not be done because of the subject."""
+
+    case: Case
+    number: int
+    seed: int
+    status: str | None
+    events: tuple[Event, ...]
+    problem: str | None
+    refusal: str | None
+    seconds: float
+
+
+Source = Callable[[], tuple[int, int, Case] | None]
+"""Gives (number, seed, case) of what is to be carried out next; None when there is none now."""
+
+
+class Fleet:
+    """`carry_out` brings cases through. One fleet at a time on a bench."""
+
+    def __init__(
+        self, bench: Bench, *, in_flight: int = 200, stuck_seconds: float = 10.0, quiet_seconds: float = _QUIET_SECONDS
+    ) -> None:
+        """`stuck_seconds`: a run of which nothing was heard for so long does not end any more."""
+        self._bench = bench
+        self._in_flight = in_flight
+        self._stuck_seconds = stuck_seconds
+        self._quiet_seconds = quiet_seconds
+        self._statuses = StatusReader(bench.stack.database_url, bench.binding)
+        self._flights: list[Flight] = []
+        self._admitted_at = self._polled_at = self._settled_at = 0.0
+
+    @property
+    def under_way(self) -> int:
+        """How many are in flight."""
+        return len(self._flights)
+
+    def carry_out(self, source: Source, landed: Callable[[Landed], None], stop: Callable[[], bool]) -> None:
+        """Carry out cases until `stop` says so, and what is in flight has landed.
+
+        Raises:
+            SetUpBroke: rows or messages cannot be written, or the observer is blind.
+        """
+        with ThreadPoolExecutor(_ACTING_AT_ONCE, thread_name_prefix="act") as pool:
+            try:
+                while not (is_over := stop()) or self._flights:
+                    if not is_over:
+                        self._admit(source, pool)
+                    self._act(pool)
+                    self._poll()
+                    self._settle(landed)
+                    time.sleep(_TICK_SECONDS)
+            finally:
+                for flight in self._flights:
+                    flight.world.close()
+                self._flights.clear()
+                self._statuses.close()
+
+    def _admit(self, source: Source, pool: ThreadPoolExecutor) -> None:
+        now = time.monotonic()
+        free = min(_ADMITTED_AT_ONCE, self._in_flight - len(self._flights))
+        if now - self._admitted_at < _ADMIT_SECONDS or free <= 0:
+            return
+        self._admitted_at = now
+        new: list[Flight] = []
+        for _ in range(free):
+            found = source()
+            if found is None:
+                break
+            number, seed, case = found
+            is_followed = number % _FOLLOWED_ONE_IN == 0 or any(
+                "'run'" in repr(act.get("when")) for act in case.timeline
+            )
+            new.append(Flight(case, self._bench, number=number, seed=seed, is_followed=is_followed))
+        if new:
+            self._launch(new, pool)
+            self._flights += new
+
+    def _launch(self, new: Sequence[Flight], pool: ThreadPoolExecutor) -> None:
+        for flight in new:
+            if flight.is_bulk:
+                flight.world.set_up()
+            else:
+                flight.is_acting = True
+        bulk = [flight for flight in new if not flight.is_acting]
+        self._register(bulk)
+        self._execute(bulk)
+        for flight in new:
+            if flight.is_acting:
+                pool.submit(self._set_up_alone, flight)
+
+    def _register(self, flights: Sequence[Flight]) -> None:
+        records = [record for flight in flights for record in flight.ground.records]
+        if self._bench.binding.has_own_rows or (records and not self._bench.tables.insert_agents(records)):
+            for flight in flights:
+                for record in flight.ground.records:
+                    self._bench.register_agent(flight.world.scope, record)
+
+    def _execute(self, flights: Sequence[Flight]) -> None:
+        """In the place of an API: rows first, then requests (contract, section 1)."""
+        made = [
+            (
+                flight,
+                flight.world.run_id("r"),
+                flight.world.values["workflows"]["main"]["plan"],
+                dict(flight.case.input),
+            )
+            for flight in flights
+        ]
+        if not self._bench.binding.has_own_rows:
+            self._bench.tables.insert_runs((run_id, plan, given) for _, run_id, plan, given in made)
+        messages = []
+        for flight, run_id, plan, given in made:
+            flight.world.add_run("r", run_id, "main", plan, given, "kafka")
+            value = {
+                "run_id": run_id,
+                "workflow_plan": plan,
+                "input_data": given,
+                "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "message_type": "execution_request",
+            }
+            messages.append((flight.world.scope, "requests", run_id, value))
+            flight.next_act = 1
+        self._bench.publisher.publish_all(messages)
+
+    def _set_up_alone(self, flight: Flight) -> None:
+        try:
+            flight.world.set_up()
+            self._register([flight])
+        except Exception as error:
+            self._note(flight, error)
+        finally:
+            flight.is_acting = False
+
+    def _act(self, pool: ThreadPoolExecutor) -> None:
+        for flight in self._flights:
+            if flight.problem is None and (act := flight.due_act()) is not None:
+                flight.is_acting = True
+                pool.submit(self._do, flight, act)
+
+    def _do(self, flight: Flight, act: Act) -> None:
+        outcome: object = None
+        try:
+            outcome = acts.do(act, flight.world)
+        except Exception as error:
+            outcome = f"{type(error).__name__}: {error}"
+            self._note(flight, error)
+        finally:
+            flight.writer.add("harness", "act", act=act.word, arguments=dict(act.arguments), outcome=outcome)
+            flight.next_act += 1
+            flight.is_acting = False
+
+    def _note(self, flight: Flight, error: Exception) -> None:
+        if isinstance(error, Broken):
+            flight.refusal = error.findings[0].explanation
+        elif isinstance(error, NotSupported | SetUpBroke):
+            flight.problem = str(error)
+        else:
+            log.error("a generated run could not be carried out", exc_info=error)
+            flight.problem = f"the harness itself failed: {error!r}"
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        if now - self._polled_at < _STATUS_SECONDS:
+            return
+        self._polled_at = now
+        waiting = {run_id: flight for flight in self._flights if not flight.has_ended for run_id in flight.run_ids()}
+        for run_id in self._statuses.ended(list(waiting)):
+            flight = waiting[run_id]
+            flight.has_ended = flight.acts_are_done
+            flight.last_event = max(flight.last_event, now) if flight.has_ended else flight.last_event
+
+    def _settle(self, landed: Callable[[Landed], None]) -> None:
+        """Those that are at rest are read to the end together: rows, then messages, then rows again."""
+        now = time.monotonic()
+        if now - self._settled_at < self._quiet_seconds / 2:
+            return
+        self._settled_at = now
+        over, stuck = [], []
+        for flight in self._flights:
+            silent = now - flight.last_event
+            if flight.is_acting:
+                continue
+            if flight.problem is not None or (flight.has_ended and silent >= self._quiet_seconds):
+                over.append(flight)
+            elif silent >= self._stuck_seconds or now - flight.begun > _LONGEST_SECONDS:
+                stuck.append(flight)
+        if not over and not stuck:
+            return
+        observer = self._bench.observer
+        scopes = [flight.world.scope for flight in (*over, *stuck)]
+        if not observer.look_at(scopes) or not observer.catch_up_with_kafka(_CATCH_UP_SECONDS):
+            raise SetUpBroke("rows and messages could not be read up to their ends")
+        if any(flight.is_followed for flight in over):
+            observer.settle_rows(_CATCH_UP_SECONDS)
+        before = {id(flight): flight.world.view.row_changes for flight in (*over, *stuck)}
+        if not observer.look_at(scopes):
+            raise SetUpBroke("the rows could not be read")
+        for flight in (*over, *stuck):
+            is_still = before[id(flight)] == flight.world.view.row_changes
+            if is_still and (flight in stuck or flight.problem or flight.status() in TERMINAL):
+                self._land(flight, landed, is_stuck=flight in stuck)
+
+    def _land(self, flight: Flight, landed: Callable[[Landed], None], *, is_stuck: bool) -> None:
+        self._flights.remove(flight)
+        if wrong := self._bench.observer.whats_wrong(flight.world.scope):
+            flight.problem = flight.problem or wrong
+        status = flight.status()
+        refusal = flight.refusal or (flight.waits_for() if status in TERMINAL else None)
+        events = flight.end(refusal or "done", is_drained=not is_stuck)
+        ended = status if status in TERMINAL else None
+        landed(
+            Landed(
+                flight.case,
+                flight.number,
+                flight.seed,
+                ended,
+                events,
+                flight.problem,
+                refusal,
+                time.monotonic() - flight.begun,
+            )
+        )

@@ -1,0 +1,139 @@
+"""What becomes of a failure: made smaller, written as a scenario file, and that file tried."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import contract
+from harness.document import MistakesFound
+from harness.exploration.files import document, expectations, text_of
+from harness.exploration.judging import CHECKER, Judged
+from harness.exploration.session import Failure
+from harness.exploration.shrinking import Shrunk
+from harness.generation import Case
+from harness.history import Event
+from harness.history.file import encode
+from harness.oracle import Undecided
+from harness.runner import run
+from harness.runner.bench import Bench
+from harness.scenario import load
+from harness.verdict import Finding, Outcome
+
+_MOST_CLAUSES = 4
+_FOLDER = "found"
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """A failure in its last form. `scenario` is its file; `outcome` what came of that file, or of the run itself when it
+    did not fail again."""
+
+    failure: Failure
+    shrunk: Shrunk
+    scenario: Path
+    outcome: Outcome
+
+
+def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, again: str, seconds: float) -> Found:
+    """Write the scenario file and the history of the smallest failing run, and carry the file out."""
+    landed, judged = failure.landed, failure.judged
+    if shrunk.smallest is not None:
+        landed, judged = shrunk.smallest.landed, shrunk.smallest.judged
+    finding = told_first(judged.findings)
+    clauses = _clauses(judged.findings)
+    name = re.sub(r"[^a-z0-9]+", "_", f"{finding.clause} {finding.anomaly}".lower()).strip("_")
+    path = _free(directory / "scenarios" / _FOLDER, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_text(landed.case, judged, clauses, finding, failure, shrunk, again, path), encoding="utf-8")
+    history = directory / "histories" / f"{_FOLDER}_{path.stem}.jsonl"
+    write_history(landed.events, history)
+    outcome = _tried(path, bench, directory, failure.drawn.seed) if shrunk.smallest is not None else None
+    if outcome is None or outcome.verdict != "failed":
+        rate = f"{shrunk.failed} of {shrunk.tried} times by itself"
+        said = "" if outcome is None else f"; as a scenario file it is {outcome.verdict}"
+        outcome = Outcome(
+            scenario=f"{_FOLDER}/{path.stem}",
+            guarantee=_guarantee(finding),
+            clauses=clauses,
+            subject=bench.subject.name,
+            verdict="failed",
+            reason=f"{finding.explanation} (it failed {rate}{said})",
+            findings=judged.findings,
+            seconds=seconds,
+            history=history,
+            seed=failure.drawn.seed,
+            scenario_file=path,
+        )
+    return Found(failure, shrunk, path, outcome)
+
+
+def told_first(findings: Sequence[Finding]) -> Finding:
+    """The finding that tells most: the oracle's, if it has one, and of those what is about a step's data last."""
+    return min(findings, key=lambda one: (one.checker != CHECKER, one.anomaly.endswith("tasks")))
+
+
+def write_history(events: Sequence[Event], path: Path) -> None:
+    """Write events as a history file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as file:
+        for event in events:
+            file.write(encode(event) + "\n")
+
+
+def _clauses(findings: Sequence[Finding]) -> tuple[str, ...]:
+    ordered = sorted(findings, key=lambda one: one.checker != CHECKER)
+    return tuple(dict.fromkeys(one.clause for one in ordered))[:_MOST_CLAUSES]
+
+
+def _guarantee(finding: Finding) -> str:
+    text = next((clause.text for clause in contract.clauses() if clause.id == finding.clause), finding.explanation)
+    return " ".join(text.split())
+
+
+def _text(
+    case: Case, judged: Judged, clauses: Sequence[str], finding: Finding, failure: Failure, shrunk: Shrunk, again: str,
+    path: Path,
+) -> str:  # fmt: skip
+    try:
+        allowed = case.allowed()
+        expect = expectations(allowed, judged.differences)
+    except Undecided:
+        expect = {
+            "eventually": [{"any": [{"run": "r", "is": status} for status in ("COMPLETED", "FAILED", "CANCELLED")]}]
+        }
+    rate = f"It failed {shrunk.failed} of {shrunk.tried} times when it was tried by itself."
+    head = [
+        "yaml-language-server: $schema=../scenario.schema.json",
+        f"Found by plumbline explore, and made smaller in {shrunk.attempts} attempts. {rate}",
+        f"What was seen: {finding.explanation}"[:600],
+        f"Explored by: {again} (batch {failure.drawn.seed})",
+        f"Run it with: plumbline check SUBJECT --scenarios {path}",
+    ]
+    return text_of(document(case, _guarantee(finding), clauses, expect), head)
+
+
+def _tried(path: Path, bench: Bench, directory: Path, seed: int) -> Outcome | None:
+    try:
+        (scenario,) = load(path)
+    except MistakesFound:
+        # A generated case may hold what the format of files cannot say; the history still tells of it.
+        return None
+    outcome: Outcome | None = None
+    for _ in range(_TRIES):
+        outcome = run(scenario, bench, history_directory=directory / "histories", seed=seed)
+        if outcome.verdict == "failed":
+            break
+    return outcome
+
+
+def _free(folder: Path, name: str) -> Path:
+    path = folder / f"{name}.yaml"
+    number = 2
+    while path.exists():
+        path = folder / f"{name}_{number}.yaml"
+        number += 1
+    return path

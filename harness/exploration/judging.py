@@ -1,0 +1,82 @@
+"""What came of a generated run, judged by the oracle and by every checker. Pure; runs in processes of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import contract
+from harness.checkers import check_all
+from harness.generation import Case
+from harness.history import Event, History
+from harness.oracle import Difference, Observed, Row, Task, Undecided, differences
+from harness.verdict import Finding
+
+CHECKER = "oracle"
+_DEMANDED = frozenset(clause.id for clause in contract.clauses() if clause.level == "MUST")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`findings` are about what is demanded (MUST); `undecided` says why the oracle said nothing; `crashes` of checkers."""
+
+    findings: tuple[Finding, ...]
+    differences: tuple[Difference, ...]
+    undecided: str | None
+    crashes: tuple[str, ...]
+    clauses: frozenset[str] = frozenset()
+
+
+def judge(key: str, status: str | None, events: Sequence[Event], refusal: str | None = None) -> Judged:
+    """Judge a run by its case (`Case.key`), its last status (None: it did not end in time), and its history. `refusal` is
+    what of its timeline could not be done because of the subject."""
+    history = History(tuple(events))
+    case = Case.of_key(key)
+    found: list[Difference] = []
+    undecided: str | None = None
+    try:
+        found = differences(case.allowed(), observed(history, status))
+    except Undecided as error:
+        undecided = str(error)
+    findings, crashes = check_all(history)
+    told = [_finding(one, history) for one in found]
+    if refusal is not None:
+        told.append(Finding("timeline", found[0].clause if found else "CMP-01", "act not possible", refusal))
+    told += [one for one in findings if one.clause in _DEMANDED]
+    return Judged(tuple(told), tuple(found), undecided, tuple(crash.traceback for crash in crashes))
+
+
+def observed(history: History, status: str | None) -> Observed:
+    """The one run of a history as the oracle looks at it."""
+    run_id = next(iter(history.runs), None)
+    if run_id is None:
+        return Observed(status, None)
+    row = history.last_run_row(run_id) or {}
+    rows = [
+        Row(
+            str(one["step_id"]),
+            str(one["status"]),
+            one.get("input_data"),
+            one.get("output_data"),
+            one.get("error_message"),
+        )
+        for one in history.last_step_rows(run_id)
+    ]
+    return Observed(status, row.get("error_message"), rows, list(_tasks(history, run_id)))
+
+
+def _tasks(history: History, run_id: str) -> Iterator[Task]:
+    begin = history.begin
+    names: Mapping[str, str] = {} if begin is None else {world: name for name, world in begin["agents"].items()}
+    for event in history.messages("tasks", run_id, by="subject"):
+        value: Any = event["value"]
+        if isinstance(value, Mapping):
+            agent = str(value.get("agent_name"))
+            yield Task(str(value.get("task_id")), names.get(agent, agent), value.get("input_data"))
+
+
+def _finding(one: Difference, history: History) -> Finding:
+    run_id = next(iter(history.runs), None)
+    last = max((event.seq for event in history if event.kind in ("run_row", "step_row", "snapshot")), default=0)
+    return Finding(CHECKER, one.clause, f"not allowed: {one.what}", one.explanation, (last,), run_id)

@@ -1,0 +1,170 @@
+"""A failure made smaller, each attempt carried out on the subject, bounded by time: by leaving things out, many attempts
+at once; and where nothing can be left out, by Hypothesis' own shrinker."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from harness.exploration.fleet import Fleet, Landed, Source
+from harness.exploration.judging import Judged, judge
+from harness.exploration.profiles import Drawn, Enough, draw
+from harness.exploration.reducing import smaller_cases
+from harness.generation import Case
+from harness.runner.bench import Bench
+
+_STUCK_SECONDS = 5.0
+_QUIET_SECONDS = 0.2
+_ATTEMPTS_AT_ONCE = 40
+_TRIES = 3
+_MORE_TRIES = 9
+Signature = frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """One case carried out by itself."""
+
+    landed: Landed
+    judged: Judged
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """The smallest case found, what came of it, how many attempts that took, and how often the first one failed of how many
+    times: `smallest` None when it never failed again."""
+
+    smallest: Replayed | None
+    attempts: int
+    failed: int
+    tried: int
+
+
+def signature(judged: Judged) -> Signature:
+    """What a failure is known again by: who found what clause broken."""
+    return frozenset((one.checker, one.clause) for one in judged.findings)
+
+
+def replay(case: Case, bench: Bench) -> Replayed:
+    """Carry out one case alone, and judge it. Raises :class:`SetUpBroke`."""
+    landed: list[Landed] = []
+    left = [case]
+    fleet = Fleet(bench, in_flight=1, stuck_seconds=_STUCK_SECONDS, quiet_seconds=_QUIET_SECONDS)
+    fleet.carry_out(_taken_from(left), landed.append, partial(_is_empty, left))
+    (one,) = landed
+    return Replayed(one, judge(case.key, one.status, one.events, one.refusal))
+
+
+def shrink(
+    drawn: Drawn,
+    failing: Case,
+    wanted: Signature,
+    bench: Bench,
+    seconds: float,
+    told: Callable[[str], None] = lambda _: None,
+) -> Shrunk:
+    """Replay a failure, and then whatever is smaller, for so long at most. It counts as the same failure when one of its
+    findings is by the same checker about the same clause."""
+    until = time.monotonic() + seconds
+    failed = tried = 0
+    smallest: Replayed | None = None
+    while tried < _TRIES or (not failed and tried < _TRIES + _MORE_TRIES and time.monotonic() < until):
+        again = replay(failing, bench)
+        tried += 1
+        if signature(again.judged) & wanted:
+            failed += 1
+            smallest = again
+        if failed and failed == tried == 1:
+            break
+    if smallest is None:
+        return Shrunk(None, tried, failed, tried)
+    told(f"it failed {failed} of {tried} times by itself; smaller ones are tried")
+    first = smallest
+    smallest, flown = _reduced(first, wanted, bench, until)
+    count = tried + flown
+    if smallest is first:
+        # Nothing can be left out of it: Hypothesis may know another way to make it smaller.
+        attempts = _Attempts(first, wanted, bench, until)
+        with contextlib.suppress(_StillFails, Enough):
+            draw(drawn, attempts.attempt, shrinking=True)
+        smallest, count = attempts.smallest, count + attempts.count
+    return Shrunk(smallest, count, failed, tried)
+
+
+def _reduced(failing: Replayed, wanted: Signature, bench: Bench, until: float) -> tuple[Replayed, int]:
+    """The same failure in the smallest case that is got by leaving things out, many attempts at once, round by round; with
+    how many were made."""
+    known = {failing.landed.case.key}
+    flown = 0
+    while time.monotonic() < until:
+        attempts: dict[str, Case] = {}
+        for case in smaller_cases(failing.landed.case):
+            key = case.key
+            if key not in known and len(key) < len(failing.landed.case.key) and len(attempts) < _ATTEMPTS_AT_ONCE:
+                attempts[key] = case
+        if not attempts:
+            break
+        known.update(attempts)
+        flown += len(attempts)
+        landed: list[Landed] = []
+        waiting = list(attempts.values())[::-1]
+        fleet = Fleet(bench, in_flight=_ATTEMPTS_AT_ONCE, stuck_seconds=_STUCK_SECONDS, quiet_seconds=_QUIET_SECONDS)
+        fleet.carry_out(_taken_from(waiting), landed.append, partial(_is_empty, waiting))
+        found = [
+            Replayed(one, judged)
+            for one in landed
+            if one.problem is None
+            and signature(judged := judge(one.case.key, one.status, one.events, one.refusal)) & wanted
+        ]
+        if not found:
+            if len(attempts) < _ATTEMPTS_AT_ONCE:
+                break
+            continue
+        failing = min(found, key=lambda one: len(one.landed.case.key))
+    return failing, flown
+
+
+def _taken_from(cases: list[Case]) -> Source:
+    return lambda: (0, 0, cases.pop()) if cases else None
+
+
+def _is_empty(cases: list[Case]) -> bool:
+    return not cases
+
+
+class _StillFails(Exception):
+    """The attempt fails as well: what Hypothesis makes smaller."""
+
+
+class _Attempts:
+    def __init__(self, first: Replayed, wanted: Signature, bench: Bench, until: float) -> None:
+        self._failing = first.landed.case.key
+        self._wanted = wanted
+        self._bench = bench
+        self._until = until
+        self._known: dict[str, bool] = {self._failing: True}
+        self._has_begun = False
+        self.smallest = first
+        self.count = 0
+
+    def attempt(self, case: Case) -> None:
+        key = case.key
+        if not self._has_begun:
+            # The batch is drawn again, as it was, up to the case that failed.
+            if key != self._failing:
+                return
+            self._has_begun = True
+        fails = self._known.get(key)
+        if fails is None:
+            if time.monotonic() > self._until:
+                raise Enough
+            self.count += 1
+            again = replay(case, self._bench)
+            fails = self._known[key] = again.landed.problem is None and bool(signature(again.judged) & self._wanted)
+            if fails and len(key) <= len(self.smallest.landed.case.key):
+                self.smallest = again
+        if fails:
+            raise _StillFails

@@ -1,0 +1,78 @@
+"""Whole cases: a workflow, its agents, an input, and what is done to the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from hypothesis import strategies as st
+
+from harness.generation.agents import some_agents
+from harness.generation.choosing import Chooser
+from harness.generation.inputs import some_input
+from harness.generation.timelines import USUAL_DISORDER, Disorder, some_timeline
+from harness.generation.workflows import USUAL_SIZE, Size, one_workflow
+from harness.oracle import Allowed, allowed
+
+Json = Any
+RUN = "r"
+WORKFLOW = "main"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run to be made: all of it JSON, in the forms of a scenario file. `timeline` has the acts that follow the
+    execution; `via` is how the run is asked for."""
+
+    workflow: Mapping[str, Json]
+    agents: Mapping[str, Json]
+    input: Mapping[str, Json]
+    timeline: Sequence[Mapping[str, Json]] = field(default_factory=tuple)
+    via: str | None = None
+
+    @property
+    def key(self) -> str:
+        """One text for all equal cases."""
+        return json.dumps(
+            [self.workflow, self.agents, self.input, list(self.timeline), self.via], ensure_ascii=True, sort_keys=False
+        )
+
+    @classmethod
+    def of_key(cls, key: str) -> Case:
+        """The case of such a text."""
+        workflow, agents, given, timeline, via = json.loads(key)
+        return cls(workflow, agents, given, tuple(timeline), via)
+
+    def allowed(self) -> Allowed:
+        """What may come of it. Raises :class:`harness.oracle.Undecided`."""
+        return allowed(self.workflow, self.input, self.agents, self.whole_timeline)
+
+    @property
+    def whole_timeline(self) -> list[Mapping[str, Json]]:
+        """The timeline with the execution in it."""
+        arguments: dict[str, Json] = {"as": RUN}
+        if self.input:
+            arguments["input"] = self.input
+        before = [act for act in self.timeline if act.get("before")]
+        # What is done to a run before it is made names an id that the harness chooses.
+        via = "kafka" if before else self.via
+        if via is not None:
+            arguments["via"] = via
+        after = [act for act in self.timeline if not act.get("before")]
+        return [*({k: v for k, v in act.items() if k != "before"} for act in before), {"execute": arguments}, *after]
+
+
+@st.composite
+def cases(draw: st.DrawFn, size: Size = USUAL_SIZE, disorder: Disorder = USUAL_DISORDER) -> Case:
+    """Cases whose outcome the oracle can tell, for the greatest part. `disorder` says what may be done to the run."""
+    choose = Chooser(draw)
+    workflow: Mapping[str, Json] = one_workflow(choose, size)
+    scripts: Mapping[str, Json] = some_agents(choose, workflow, counting=disorder.counting_agents)
+    given = some_input(choose, workflow)
+    timeline: tuple[Mapping[str, Json], ...] = ()
+    if disorder.words and choose.rarely(disorder.one_in):
+        workflow, scripts, timeline = some_timeline(choose, workflow, given, scripts, disorder)
+    via = choose.one_of(disorder.ways)
+    return Case(workflow, scripts, given, timeline, via)

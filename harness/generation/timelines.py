@@ -1,0 +1,321 @@
+"""Timelines: acts on one run, each at a condition that is certain to come about, as the oracle tells.
+
+Every act is in the form of scenario files, on the run `r`. An act with `before: true` comes before the run is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import strategies as st
+
+from harness.generation.choosing import Chooser
+from harness.oracle import Allowed, Undecided, allowed
+from harness.oracle.answers import AgentScript
+
+Json = Any
+Act = Mapping[str, Json]
+
+ON_A_RUN = ("cancel", "retry", "duplicate", "late", "forge", "delay", "time_out", "early_cancel")
+"""What can be done to one run while others are under way."""
+
+ON_PROCESSES = ("kill", "add", "remove", "restart")
+"""What disturbs all runs of a subject."""
+
+
+@dataclass(frozen=True)
+class Disorder:
+    """What may be done: `words` of ON_A_RUN and ON_PROCESSES, to one case in `one_in`; `ways` are how runs are asked for
+    (None: as the subject lets it)."""
+
+    words: tuple[str, ...] = ON_A_RUN
+    one_in: int = 3
+    ways: tuple[str | None, ...] = (None,)
+    counting_agents: bool = True
+
+
+USUAL_DISORDER = Disorder()
+
+
+@st.composite
+def timelines(
+    draw: st.DrawFn,
+    workflow: Mapping[str, Any],
+    given: Any,
+    agents: Mapping[str, Any],
+    disorder: Disorder = USUAL_DISORDER,
+) -> tuple[Mapping[str, Any], Mapping[str, Any], tuple[Act, ...]]:
+    """(workflow, agents, acts): a timeline for a run, and the workflow and agents with what it needs of them, such as an
+    agent that is held."""
+    return some_timeline(Chooser(draw), workflow, given, agents, disorder)
+
+
+Changed = tuple[Mapping[str, Any], Mapping[str, Any], tuple[Act, ...]]
+
+
+def some_timeline(
+    choose: Chooser, workflow: Mapping[str, Any], given: Any, agents: Mapping[str, Any], disorder: Disorder
+) -> Changed:
+    """One such timeline; without any act where nothing of what was drawn can be done to the run."""
+    unchanged: Changed = (workflow, agents, ())
+    try:
+        plain = allowed(workflow, given, agents)
+    except Undecided:
+        return unchanged
+    making = _Making(choose, workflow, given, agents, plain)
+    first = choose.number(0, len(disorder.words) - 1)
+    for word in (*disorder.words[first:], *disorder.words[:first]):
+        made: Changed | None = _MAKERS[word](making)
+        if made is not None:
+            return made
+    return unchanged
+
+
+@dataclass(frozen=True)
+class _Making:
+    choose: Chooser
+    workflow: Mapping[str, Any]
+    given: Any
+    agents: Mapping[str, Any]
+    plain: Allowed
+
+    @property
+    def status(self) -> str:
+        return self.plain.final.status
+
+    @property
+    def is_pure(self) -> bool:
+        return all(AgentScript.of(name, script).is_pure for name, script in self.agents.items())
+
+    def sure_steps(self) -> list[str]:
+        """Agent steps that are asked exactly once, outside loops, by an agent of their own."""
+        executions = self.plain.final.executions.values()
+        names = [self.agent_of(one.step) for one in executions if one.is_asked]
+        return [
+            one.step
+            for one in executions
+            if one.is_asked
+            and not one.may_be_absent
+            and not any(isinstance(place, int) for place, _ in one.path)
+            and names.count(self.agent_of(one.step)) == 1
+            and "}}" not in one.step
+        ]
+
+    def agent_of(self, step: str) -> str:
+        return str(self.workflow["steps"][step]["agent_name"])
+
+    def with_held(self, step: str) -> Mapping[str, Any] | None:
+        """The agents, with that of a step held; None when its script counts calls."""
+        name = self.agent_of(step)
+        written = self.agents[name]
+        if not isinstance(written, list) or len(written) != 1 or "slow" in written[0]:
+            return None
+        return {**self.agents, name: [{"held": written[0]}]}
+
+    def has_begun(self, step: str) -> Json:
+        return {"agent": self.agent_of(step), "calls": {"at_least": 1}}
+
+
+def _cancel(making: _Making) -> Changed | None:
+    choose = making.choose
+    steps = making.sure_steps()
+    if not steps or not making.is_pure:
+        return (making.workflow, making.agents, ({"cancel": "r"},))
+    step = choose.one_of(steps)
+    held = making.with_held(step)
+    if held is None:
+        return (making.workflow, making.agents, ({"when": making.has_begun(step), "cancel": "r"},))
+    acts: list[Act] = [{"when": making.has_begun(step), "cancel": "r"}]
+    cancelled = {"run": "r", "is": "CANCELLED"}
+    agent = making.agent_of(step)
+    match choose.number(0, 3):
+        case 0:
+            acts.append({"when": cancelled, "release": agent})
+        case 1:
+            acts += [{"when": cancelled, "cancel": "r"}, {"release": agent}]
+        case _:
+            acts += [{"when": cancelled, "release": agent}, {"retry": "r"}]
+    return making.workflow, held, tuple(acts)
+
+
+def _early_cancel(making: _Making) -> Changed | None:
+    act = {"before": True, "cancel": {"run": "r", "via": "message"}}
+    return making.workflow, making.agents, (act,)
+
+
+def _retry(making: _Making) -> Changed | None:
+    if making.status != "FAILED":
+        return None
+    choose = making.choose
+    chain = making.plain.plan.chain
+    reached = [step for step in chain if any(path[0][1] == step for path in making.plain.final.executions)]
+    act: Json = {"run": "r", "from": choose.one_of(reached)} if choose.rarely(2) else "r"
+    acts: tuple[Act, ...] = ({"when": {"run": "r", "is": "FAILED"}, "retry": act},)
+    try:
+        allowed(making.workflow, making.given, making.agents, acts)
+    except Undecided:
+        return None
+    return making.workflow, making.agents, acts
+
+
+def _duplicate(making: _Making) -> Changed | None:
+    choose = making.choose
+    steps = making.sure_steps()
+    topics = ["requests"]
+    if steps:
+        topics = ["results", "requests", "tasks"] if making.is_pure else ["results", "requests"]
+    topic = choose.one_of(topics)
+    ended = {"run": "r", "is": making.status}
+    when: Json = ended
+    if steps and choose.rarely(2):
+        when = {"run": "r", "step": choose.one_of(steps), "is": "COMPLETED"}
+        step = when["step"]
+        executions = [one for one in making.plain.final.executions.values() if one.step == step]
+        if executions[0].statuses != {"COMPLETED"}:
+            when = ended
+    where = {"run_id": "{{r.id}}"}
+    act = {"when": when, "duplicate": {"topic": topic, "where": where, "times": choose.number(1, 3)}}
+    return making.workflow, making.agents, (act,)
+
+
+def _late(making: _Making) -> Changed | None:
+    """Another result for a task whose first one was applied (DEL-03), or whose run has ended (DEL-04)."""
+    steps = making.sure_steps()
+    if not steps:
+        return None
+    step = making.choose.one_of(steps)
+    execution = next(one for one in making.plain.final.executions.values() if one.step == step)
+    (status,) = execution.statuses
+    when = {"run": "r", "step": step, "is": status} if making.choose.rarely(2) else {"run": "r", "is": making.status}
+    act = {"when": when, "answer": {"run": "r", "step": step, **_forged(making.choose)}}
+    return making.workflow, making.agents, (act,)
+
+
+def _forge(making: _Making) -> Changed | None:
+    """The first result is another's, and the agent's own comes after it."""
+    steps = making.sure_steps()
+    if not steps:
+        return None
+    step = making.choose.one_of(steps)
+    held = making.with_held(step)
+    if held is None or any(word in held[making.agent_of(step)][0]["held"] for word in ("status", "reset", "if")):
+        return None
+    answer = {"run": "r", "step": step, **_forged(making.choose)}
+    acts = ({"when": making.has_begun(step), "answer": answer},)
+    try:
+        now = allowed(making.workflow, making.given, held, acts)
+    except Undecided:
+        return None
+    (status,) = next(one for one in now.final.executions.values() if one.step == step).statuses
+    release = {"when": {"run": "r", "step": step, "is": status}, "release": making.agent_of(step)}
+    return making.workflow, held, (*acts, release)
+
+
+def _forged(choose: Chooser) -> Json:
+    return choose.one_of(({"output": {"forged": True}}, {"error": "forged"}))
+
+
+def _delay(making: _Making) -> Changed | None:
+    """An agent answers only once another step, or nothing more, is under way: results come in another order."""
+    steps = making.sure_steps()
+    if not steps:
+        return None
+    step = making.choose.one_of(steps)
+    held = making.with_held(step)
+    if held is None:
+        return None
+    beside = [
+        other
+        for other in making.sure_steps()
+        if other != step
+        and _is_beside(making.plain, step, other)
+        # A reset connection is no answer.
+        and "reset" not in str(making.agents[making.agent_of(other)])
+    ]  # fmt: skip
+    when: Json = making.has_begun(step)
+    if beside:
+        other = making.choose.one_of(beside)
+        when = {"all": [when, {"agent": making.agent_of(other), "answered": {"at_least": 1}}]}
+    return making.workflow, held, ({"when": when, "release": making.agent_of(step)},)
+
+
+def _is_beside(plain: Allowed, one: str, other: str) -> bool:
+    """Whether two steps start without each other: first in their places below one parallel or fork_join."""
+    slots = plain.plan.slots
+    if one not in slots or other not in slots:
+        return False
+    first, second = slots[one], slots[other]
+    parent = plain.plan.steps[first.parent]
+    if first.parent != second.parent or plain.plan.kind(first.parent) not in ("parallel", "fork_join"):
+        return False
+    if plain.plan.kind(first.parent) == "parallel":
+        return parent.get("max_parallelism") is None
+    return first.name != second.name and first.position == second.position == 0
+
+
+def _time_out(making: _Making) -> Changed | None:
+    """A branch whose agent is not heard of in time."""
+    plan = making.plain.plan
+    inside = [
+        step
+        for step in making.sure_steps()
+        if step in plan.slots and plan.kind(plan.slots[step].parent) == "fork_join" and not plan.loops_around(step)
+    ]
+    if not inside:
+        return None
+    step = making.choose.one_of(inside)
+    name = making.agent_of(step)
+    slot = plan.slots[step]
+    fork = dict(making.workflow["steps"][slot.parent])
+    config = dict(fork["fork_join_config"])
+    branch = {**config["branches"][slot.name], "timeout_seconds": 1}
+    config["branches"] = {**config["branches"], slot.name: branch}
+    if making.choose.rarely(2):
+        config["branch_timeout_seconds"] = 600
+    fork["fork_join_config"] = config
+    workflow = {**making.workflow, "steps": {**making.workflow["steps"], slot.parent: fork}}
+    written = making.agents[name]
+    then = written[0] if isinstance(written, list) else {"echo": True}
+    late = making.choose.one_of(({"hang": True}, {"slow": {"seconds": 2.2, "then": then}}))
+    if "slow" in then or "if" in then:
+        late = {"hang": True}
+    agents = {**making.agents, name: [late]}
+    try:
+        allowed(workflow, making.given, agents)
+    except Undecided:
+        return None
+    return workflow, agents, ()
+
+
+def _process(word: str) -> Any:
+    def make(making: _Making) -> Changed | None:
+        if not making.is_pure:
+            return None
+        role = making.choose.one_of(("consumer", "bridge"))
+        steps = making.sure_steps()
+        when = making.has_begun(making.choose.one_of(steps)) if steps else None
+        acts: list[dict[str, Json]] = [{word: role}]
+        if word == "kill":
+            acts.append({"start": role})
+        elif word == "remove":
+            acts.insert(0, {"add": role})
+        if when is not None:
+            acts[0] = {"when": when, **acts[0]}
+        return making.workflow, making.agents, tuple(acts)
+
+    return make
+
+
+_MAKERS: Mapping[str, Any] = {
+    "cancel": _cancel,
+    "early_cancel": _early_cancel,
+    "retry": _retry,
+    "duplicate": _duplicate,
+    "late": _late,
+    "forge": _forge,
+    "delay": _delay,
+    "time_out": _time_out,
+    **{word: _process(word) for word in ON_PROCESSES},
+}

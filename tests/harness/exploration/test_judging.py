@@ -1,0 +1,78 @@
+"""A generated run is judged by its history alone: by the oracle, by the checkers, and by what could not be done to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.exploration.judging import judge
+from harness.generation import Case
+from harness.history import Event, HistoryWriter
+
+RUN = "run-11111111-1111-4111-8111-111111111111"
+STARTED, ENDED = "2026-01-01T00:00:01+00:00", "2026-01-01T00:00:02+00:00"
+CASE = Case(
+    {"name": "main", "start_step": "a", "steps": {"a": {"id": "a", "agent_name": "w"}}}, {"w": [{"ok": {"n": 1}}]}, {}
+)
+
+
+def _history(output: Any, status: str = "COMPLETED") -> tuple[Event, ...]:
+    writer = HistoryWriter(None)
+    plan = {"workflow_id": "wf-main-1", "version": "1", **CASE.workflow}
+    plan["steps"] = {"a": {"id": "a", "agent_name": "w-0"}}
+    writer.add(
+        "harness", "begin", scenario="generated/1", agents={"w": "w-0"}, roles=["consumer"], played=["api", "bridge"]
+    )
+    writer.add("harness", "run", RUN, alias="r", workflow="main", plan=plan, input={}, via="kafka")
+    task = {
+        "run_id": RUN,
+        "task_id": "t",
+        "agent_name": "w-0",
+        "input_data": {},
+        "correlation_id": "c",
+        "timestamp": STARTED,
+    }
+    writer.add(
+        "kafka", "message", RUN, topic="tasks", partition=0, offset=0, key=RUN, value=task, headers={}, by="subject"
+    )  # fmt: skip
+    row = {
+        "run_id": RUN, "workflow_id": "wf-main-1", "workflow_name": "main", "status": status, "input_data": {},
+        "error_message": None if status == "COMPLETED" else "step 'a'", "created_at": STARTED, "completed_at": ENDED,
+    }  # fmt: skip
+    step = {
+        "id": 1, "run_id": RUN, "step_id": "a", "step_name": "a", "agent_name": "w-0", "status": status, "input_data": {},
+        "output_data": output if status == "COMPLETED" else None, "error_message": row["error_message"],
+        "started_at": STARTED, "completed_at": ENDED,
+    }  # fmt: skip
+    writer.add("database", "run_row", RUN, row=row)
+    writer.add("database", "step_row", RUN, row=step)
+    return writer.history().events
+
+
+def _told(*arguments: Any) -> list[tuple[str, str]]:
+    return [
+        (one.checker, one.clause)
+        for one in judge(CASE.key, *arguments).findings
+        if one.checker in ("oracle", "timeline")
+    ]
+
+
+def test_a_run_as_it_must_be_is_left_alone() -> None:
+    """No finding, no crash, and the oracle had something to say."""
+    judged = judge(CASE.key, "COMPLETED", _history({"n": 1}))
+    assert (judged.findings, judged.crashes, judged.undecided) == ((), (), None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("COMPLETED", _history({"n": 2})), [("oracle", "CMP-07")]),
+        (("FAILED", _history(None, "FAILED")), [("oracle", "CMP-02"), ("oracle", "CMP-03")]),
+        ((None, _history({"n": 1})), [("oracle", "CMP-01")]),
+        (("COMPLETED", _history({"n": 1}), "the retry was refused"), [("timeline", "CMP-01")]),
+    ],
+)
+def test_what_is_not_allowed_is_found(arguments: Any, told: list[tuple[str, str]]) -> None:
+    """An output, an end, no end, and an act that the subject would not do."""
+    assert _told(*arguments) == told

@@ -1,0 +1,76 @@
+"""What is left out of a case leaves a legal one, and a failure comes down to what it needs."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from jsonschema import Draft202012Validator
+
+import contract
+from harness.exploration.reducing import smaller_cases
+from harness.generation import Case, Size, cases
+from harness.oracle import Plan, Undecided
+from harness.oracle.references import references_in
+
+_VALIDATOR = Draft202012Validator(contract.schema("workflow"))
+
+
+@settings(max_examples=15, derandomize=True, deadline=None)
+@given(cases(Size(most_steps=8)))
+def test_every_smaller_case_is_legal(case: Case) -> None:
+    """It fits the schema, every step has its one place, and what it refers to is there."""
+    for smaller in smaller_cases(case):
+        assert list(_VALIDATOR.iter_errors(smaller.workflow)) == []
+        plan = Plan.of(smaller.workflow)
+        for step in plan.steps.values():
+            names = [
+                one.name for one in references_in(step.get("input_mapping") or {}, plan.steps) if one.source == "step"
+            ]
+            assert set(names) <= set(plan.steps)
+        assert {str(plan.steps[step]["agent_name"]) for step in plan.agents} == set(smaller.agents)
+
+
+def _least(case: Case) -> Case:
+    """What is left when all is left out that does not keep a loop from collecting an error."""
+    while True:
+        found = [one for one in smaller_cases(case) if len(one.key) < len(case.key) and _collects(one)]
+        if not found:
+            return case
+        case = min(found, key=lambda one: len(one.key))
+
+
+def _collects(case: Case) -> bool:
+    try:
+        executions = case.allowed().final.executions.values()
+    except Undecided:
+        return False
+    return any("error_message" in str(one.output) for one in executions)
+
+
+def test_a_failure_comes_down_to_what_it_needs() -> None:
+    """Of a large workflow a loop with one agent is left."""
+    workflow = {
+        "name": "main",
+        "start_step": "first",
+        "steps": {
+            "first": {"id": "first", "agent_name": "w1", "next_step": "both"},
+            "both": {"id": "both", "type": "parallel", "parallel_steps": ["each", "beside"], "next_step": "last"},
+            "each": {
+                "id": "each",
+                "type": "loop",
+                "loop_config": {"collection": "${first.output.l}", "loop_body": ["x", "y"], "on_error": "collect"},
+            },
+            "x": {"id": "x", "agent_name": "w2", "input_mapping": {"a": "${loop.item}", "b": "${first.output}"}},
+            "y": {"id": "y", "agent_name": "w3"},
+            "beside": {"id": "beside", "agent_name": "w4"},
+            "last": {"id": "last", "agent_name": "w5", "input_mapping": {"all": "${both.output}"}},
+        },
+    }
+    agents = {
+        "w1": [{"ok": {"l": [1, 2]}}],
+        "w2": [{"rpc_error": {"message": "no"}}],
+        **{name: [{"ok": {}}] for name in ("w3", "w4", "w5")},
+    }
+    least = _least(Case(workflow, agents, {"unused": 1}))
+    assert sorted(step.get("type", "agent") for step in least.workflow["steps"].values()) == ["agent", "loop"]
+    assert least.workflow["steps"][least.workflow["start_step"]]["loop_config"]["collection"] == [1]
+    assert least.input == {}
