@@ -119,7 +119,7 @@ def test_rows_are_read_through_the_binding_s_queries(
 binding:
   rows:
     runs: "SELECT * FROM workflow_runs WHERE run_id LIKE 'run-%';"
-    steps: "SELECT id, run_id, step_id, upper(status) AS status, started_at, input_data, output_data FROM step_executions"
+    steps: "SELECT id, run_id, step_id, agent_name, upper(status) AS status, started_at, input_data, output_data FROM step_executions"
 """
     text = _REFERENCE.format(role="consumer", root=ROOT).replace("alone-", "bound-")
     place = ExternalStack(_url(empty_database()), stack.kafka_brokers)

@@ -121,7 +121,7 @@ def test_check_tells_clause_by_clause_and_ends_with_1_when_something_failed(suit
     assert "never: {run: r, is: COMPLETED}" in ended.stdout
     rows = {line.split()[0]: line for line in ended.stdout.splitlines() if line.startswith("CMP-")}
     assert rows["CMP-01"].rstrip().endswith("passed")
-    assert rows["CMP-02"].rstrip().endswith("failed")
+    assert rows["CMP-02"].rstrip().endswith("✗ failed  violated in area/fails_at_once")
     assert "Only a part of the suite was run" in ended.stdout
     assert (suite / "results" / "report.json").exists()
 

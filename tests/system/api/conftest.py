@@ -93,7 +93,7 @@ class CheckingClient(FlaskClient):
         answer = super().open(*args, **kwargs)
         CHECKER.check(
             answer.request.method,
-            answer.request.path,
+            answer.request.path.removesuffix("/") or "/",
             answer.status_code,
             answer.headers.get("Content-Type", ""),
             answer.data,
