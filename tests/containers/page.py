@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import selectors
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -63,9 +64,11 @@ class Shell:
     _END = "\x1e"
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        # Apart from what is compared: progress is told there, in another form on a terminal than in a pipe.
+        self.told_aside = tempfile.TemporaryFile()  # noqa: SIM115
         self._process = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
-            cwd=folder, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=folder, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.told_aside,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -74,9 +77,10 @@ class Shell:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
+        self.told_aside.close()
 
     def type(self, command: str, timeout_seconds: float) -> tuple[int, str]:
-        """Exit code and everything printed.
+        """Exit code and everything printed to standard output; the rest is in `told_aside`.
 
         Raises:
             TimeoutError: the command has not ended in time; says what it had printed.
