@@ -9,7 +9,7 @@ from tests.subjects.conftest import Checked
 
 KEPT = (
     "MSG-03", "MSG-12", "MSG-13", "DEF-15", "REF-08", "CMP-05", "CMP-13", "CMP-14", "FAI-03", "FAI-07",
-    "RES-11", "DEL-05", "GRP-04", "ISO-04", "TBL-03", "OBS-03",
+    "RES-11", "DEL-05", "ISO-04", "TBL-03", "OBS-03",
 )  # fmt: skip
 BROKEN = {
     "REF-06": "a step's id is read up to the last .output of a reference, not to the first",
