@@ -12,6 +12,8 @@ from typing import Any
 
 import aiohttp
 
+from harness.runner.auth import AUTH_KINDS, auth_headers
+
 _RETRIES = {"max_retries": 3, "initial_delay_ms": 1000, "max_delay_ms": 30_000, "backoff_multiplier": 2.0}
 _TIMEOUT_MS = 30_000
 _FAILED_STATES = ("failed", "canceled", "rejected")
@@ -47,7 +49,11 @@ async def _ask_once(session: aiohttp.ClientSession, record: Mapping[str, Any], t
     text = json.dumps(task["input_data"], ensure_ascii=False)
     message = {"role": "user", "messageId": str(uuid.uuid4()), "parts": [{"kind": "text", "text": text}]}
     request = {"jsonrpc": "2.0", "id": task["task_id"], "method": "message/send", "params": {"message": message}}
-    headers = {"X-Correlation-ID": str(task["correlation_id"]), "Idempotency-Key": task["task_id"], **_auth(record)}
+    headers = {
+        "X-Correlation-ID": str(task["correlation_id"]),
+        "Idempotency-Key": task["task_id"],
+        **_credentials(record),
+    }
     timeout_ms = record.get("timeout_ms") or _TIMEOUT_MS
     try:
         timeout = aiohttp.ClientTimeout(total=timeout_ms / 1000)
@@ -59,16 +65,9 @@ async def _ask_once(session: aiohttp.ClientSession, record: Mapping[str, Any], t
         return Reply(error=f"the agent cannot be reached: {error}", again=True)
 
 
-def _auth(record: Mapping[str, Any]) -> dict[str, str]:
-    config = record.get("auth_config") or {}
-    match record.get("auth_type"):
-        case "bearer":
-            return {"Authorization": f"Bearer {config['token']}"}
-        case "api_key":
-            return {config.get("header_name", "X-API-Key"): config["key"]}
-        case "custom_header":
-            return {config["header_name"]: config["header_value"]}
-    return {}
+def _credentials(record: Mapping[str, Any]) -> dict[str, str]:
+    kind = record.get("auth_type")
+    return auth_headers(kind, record.get("auth_config") or {}) if kind in AUTH_KINDS else {}
 
 
 def _read(status: int, retry_after: str | None, body: bytes, task_id: str) -> Reply:

@@ -159,8 +159,7 @@ def _end_faults(world: World) -> None:
         return
     if wrong := points.settle():
         raise SetUpBroke("; ".join(wrong))
-    with world.view.changed:
-        world.view.changed.wait_for(lambda: all(_are_told(world.view.run(one)) for one in world.made), _OWED_SECONDS)
+    _await_updates(world, _OWED_SECONDS)
 
 
 def _are_told(run: RunView) -> bool:
@@ -209,7 +208,7 @@ def _settle(world: World, watchdog: Watchdog, ending: _Ending) -> None:
             world.view.changed.wait(_TICK_SECONDS)
         watchdog.check()
     is_quiet = now - quiet_since >= _QUIET_SECONDS
-    _await_updates(world)
+    _await_updates(world, _TOLD_SECONDS)
     _read_over_rest(world)
     if blind := _drain(world, _CATCH_UP_SECONDS):
         raise SetUpBroke(f"not everything could be seen: {blind}")
@@ -220,13 +219,11 @@ def _settle(world: World, watchdog: Watchdog, ending: _Ending) -> None:
     watchdog.check()
 
 
-def _await_updates(world: World) -> None:
-    """Wait until every step that ended has been told of, for a few seconds: rows are committed before updates are published,
-    and a quiet that is only an executor's having no processor must not count against it."""
-    deadline = time.monotonic() + _TOLD_SECONDS
+def _await_updates(world: World, at_most_seconds: float) -> None:
+    """Wait until every step that ended has been told of: rows are committed before updates are published, and a quiet that is
+    only an executor's having no processor, or being on its way back, must not count against it."""
     with world.view.changed:
-        while (left := deadline - time.monotonic()) > 0 and not all(map(_are_told, map(world.view.run, world.made))):
-            world.view.changed.wait(min(left, _WAIT_SECONDS))
+        world.view.changed.wait_for(lambda: all(_are_told(world.view.run(one)) for one in world.made), at_most_seconds)
 
 
 def _let_runs_end(world: World, watchdog: Watchdog) -> None:

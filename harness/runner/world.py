@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.history import HistoryWriter
 from harness.observer import Scope
+from harness.runner.auth import auth_headers
 from harness.runner.errors import Broken, NotSupported, SetUpBroke
 from harness.runner.scripts import ScenarioScript
 from harness.runner.view import View
@@ -240,14 +241,7 @@ def demanded_headers(auth: Mapping[str, Any] | None) -> dict[str, str]:
     if not auth:
         return {}
     ((kind, config),) = auth.items()
-    match kind:
-        case "bearer":
-            return {"Authorization": f"Bearer {config['token']}"}
-        case "api_key":
-            return {config.get("header_name", "X-API-Key"): config["key"]}
-        case "custom_header":
-            return {config["header_name"]: config["header_value"]}
-    raise ValueError(f"no agent can demand {kind!r}")
+    return auth_headers(kind, config)
 
 
 def _auth(auth: Mapping[str, Any] | None) -> dict[str, Any]:
