@@ -1,21 +1,15 @@
 """A page of commands with what they print, read and followed as its reader would.
 
 A block of language `console` holds commands after `$ `, each with the lines that it is to print; `...` in them stands
-for anything, on the line or, alone on one, over any number of lines. Commands share one shell, so that a variable set by
-one is there for the next.
+for anything, on the line or, alone on one, over any number of lines.
 """
 
 from __future__ import annotations
 
 import re
-import selectors
-import subprocess
-import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from markdown_it import MarkdownIt
 
@@ -56,49 +50,3 @@ def agrees(expected: str, printed: str) -> bool:
         else:
             pattern += ".*".join(re.escape(part.rstrip()) for part in line.split("...")) + r"[ \t]*\n"
     return re.fullmatch(pattern, printed.rstrip("\n") + "\n") is not None or (expected == "..." and not printed.strip())
-
-
-class Shell:
-    """One shell that commands are typed into; a context manager that ends it."""
-
-    _END = "\x1e"
-
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        # Apart from what is compared: progress is told there, in another form on a terminal than in a pipe.
-        self.told_aside = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            ["bash", "--noprofile", "--norc"],
-            cwd=folder, env=dict(environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.told_aside,
-        )  # fmt: skip
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self.told_aside.close()
-
-    def type(self, command: str, timeout_seconds: float) -> tuple[int, str]:
-        """Exit code and everything printed to standard output; the rest is in `told_aside`.
-
-        Raises:
-            TimeoutError: the command has not ended in time; says what it had printed.
-        """
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(f"{{ {command}\n}} </dev/null\nprintf '\\036%s\\036' $?\n".encode())
-        process.stdin.flush()
-        deadline = time.monotonic() + timeout_seconds
-        printed = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            while printed.count(self._END.encode()) < 2:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise TimeoutError(f"{command!r} has not ended in {timeout_seconds:.0f} s; it printed {printed!r}")
-                chunk = process.stdout.read1(65536)  # type: ignore[attr-defined]
-                assert chunk, f"the shell ended in {command!r}, after {printed!r}"
-                printed += chunk
-        text, code, _ = printed.decode(errors="replace").split(self._END)
-        return int(code), text

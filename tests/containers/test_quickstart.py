@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.containers.page import Command, Shell, agrees, commands
+from tests.containers.page import Command, agrees, commands
+from tests.docs.live import Shell
 
 PAGE = Path(__file__).parents[2] / "docs" / "quickstart.md"
 COMMAND_SECONDS = 240.0
@@ -42,12 +44,19 @@ def test_what_is_printed_is_compared(expected: str, printed: str, agree: bool) -
     assert agrees(expected, printed) is agree
 
 
-def test_a_shell_keeps_its_variables_and_tells_exit_codes(tmp_path: Path) -> None:
-    with Shell(tmp_path, os.environ) as shell:
-        assert shell.type("X=1; echo a | grep a", 10) == (0, "a\n")
-        assert shell.type("echo $X; pwd >/dev/null; (exit 3)", 10) == (3, "1\n")
-        with pytest.raises(TimeoutError, match="has not ended"):
-            shell.type("sleep 30", 0.2)
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Shell]:
+    started = Shell(tmp_path, dict(os.environ))
+    yield started
+    started.end()
+
+
+def test_a_shell_keeps_its_variables_and_tells_exit_codes(shell: Shell) -> None:
+    first, second = shell.run("X=1; echo a | grep a", 10), shell.run("echo $X; pwd >/dev/null; (exit 3)", 10)
+    assert (first.exit_code, first.out) == (0, "a\n")
+    assert (second.exit_code, second.out) == (3, "1\n")
+    with pytest.raises(TimeoutError, match="did not end"):
+        shell.run("sleep 30", 0.2)
 
 
 @pytest.mark.timeout(1500)
@@ -55,26 +64,27 @@ def test_every_command_of_the_page_does_what_the_page_says(
     project: Path, docker_compose: list[str], tmp_path: Path
 ) -> None:
     environment = {**os.environ, "PATH": f"{_tools(tmp_path, docker_compose)}:{os.environ['PATH']}"}
-    with Shell(project, environment) as shell:
+    shell = Shell(project, environment)
+    try:
         for command in commands(PAGE):
             _follow(shell, command)
+    finally:
+        shell.end()
 
 
 def _follow(shell: Shell, command: Command) -> None:
     is_look = command.text.split()[0] == "curl" or " logs " in command.text or " ps" in command.text
     deadline = time.monotonic() + (PATIENCE_SECONDS if is_look else 0.0)
     while True:
-        code, printed = shell.type(command.text, COMMAND_SECONDS)
-        if code == 0 and agrees(command.expected, printed):
+        ran = shell.run(command.text, COMMAND_SECONDS)
+        if ran.exit_code == 0 and agrees(command.expected, ran.out):
             return
         if time.monotonic() > deadline:
             break
         time.sleep(0.5)
-    shell.told_aside.seek(0)
-    aside = shell.told_aside.read()[-3000:].decode(errors="replace")
     pytest.fail(
-        f"{PAGE.name}:{command.line}: `{command.text}` ended with {code} and printed\n{printed}\n"
-        f"where the page says\n{command.expected}\nAside it told, with the commands before it:\n{aside}"
+        f"{PAGE.name}:{command.line}: `{command.text}` ended with {ran.exit_code} and printed\n{ran.out}\n"
+        f"where the page says\n{command.expected}\nAside it told:\n{ran.err}"
     )
 
 

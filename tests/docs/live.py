@@ -144,7 +144,7 @@ class Shell:
         self._number = 0
         self.run(_CURL)
 
-    def run(self, script: str) -> Ran:
+    def run(self, script: str, at_most_seconds: float = _BLOCK_SECONDS) -> Ran:
         """Run a script to its end.
 
         Raises:
@@ -160,10 +160,10 @@ class Shell:
         told: list[str] = []
         reader = threading.Thread(target=lambda: told.append(self._process.stdout.readline()), daemon=True)
         reader.start()
-        reader.join(_BLOCK_SECONDS)
+        reader.join(at_most_seconds)
         if not told:
             self._process.kill()
-            raise TimeoutError(f"the block did not end within {_BLOCK_SECONDS} s:\n{script}")
+            raise TimeoutError(f"the block did not end within {at_most_seconds} s:\n{script}")
         err = base.with_suffix(".err").read_text(encoding="utf-8")
         asked = tuple((m[1], m[2], int(m[3])) for m in re.finditer(r"^ASKED (\S+) (\S+) (\d+)$", err, re.MULTILINE))
         err = re.sub(r"^ASKED .*\n", "", err, flags=re.MULTILINE)
