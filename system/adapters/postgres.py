@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 from system import json_values
 
@@ -49,3 +50,31 @@ def reason_of(error: SQLAlchemyError) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
     primary = getattr(getattr(cause, "diag", None), "message_primary", None)
     return " ".join(str(primary or cause).split())[:500]
+
+
+class Blame(Enum):
+    """What a failure of the database says of the work that it was asked for."""
+
+    WORK = "the database will never take this work"
+    UNKNOWN = "the work or the database is at fault"
+    SURROUNDINGS = "the same work will be taken another time"
+
+
+# Classes of SQLSTATE that speak of the values: cardinality, data, integrity, views and triggers that check, limits.
+_ABOUT_VALUES = ("21", "22", "23", "44", "54", "P0")
+_QUERY_CANCELED = "57014"
+
+
+def blame_of(error: SQLAlchemyError) -> Blame:
+    """Where a failure lies. An error that is not known to speak of the values speaks of the surroundings: a connection
+    that broke or was not to be had, a full disk, a lock, a missing table or right; whoever mends that wants no work
+    lost meanwhile. A statement that ran into its time limit and an internal error of the server may be either's."""
+    if not isinstance(error, DBAPIError) or error.connection_invalidated:
+        return Blame.SURROUNDINGS
+    code = getattr(error.orig, "pgcode", None)
+    if code is None:
+        # Of the client's library: about the connection, or about values that it cannot write down.
+        return Blame.SURROUNDINGS if isinstance(error, OperationalError | InterfaceError) else Blame.WORK
+    if code[:2] in _ABOUT_VALUES:
+        return Blame.WORK
+    return Blame.UNKNOWN if code == _QUERY_CANCELED or code.startswith("XX") else Blame.SURROUNDINGS

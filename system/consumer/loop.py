@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
-from system.adapters.postgres import reason_of
+from system.adapters.postgres import Blame, blame_of, reason_of
 from system.consumer.executor import Executor
 from system.consumer.messages import (
     InvalidMessage,
@@ -36,7 +36,9 @@ _TIMER_INTERVAL_SECONDS = 0.25
 _SWEEP_INTERVAL_SECONDS = 0.5
 _UNANSWERED_INTERVAL_SECONDS = 10.0
 _MOST_TIMERS = 500
-_MOST_RETRIES = 5
+_MOST_DOUBTS = 5
+_SHORTEST_PAUSE_SECONDS = 0.02
+_LONGEST_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +187,12 @@ class ConsumerLoop:
     def _attempt(self, work: Callable[[], None], stop: threading.Event) -> str | None:
         """Do work that is all or nothing; None when it is done, else why the database will never take it.
 
-        A database that is away is waited for. One that answers and still fails the same work a few times does not want it.
+        What hinders the work from outside is waited for, however long it takes: no message is set aside for it. A
+        failure that may be the work's own counts against it.
         """
-        for _ in range(_MOST_RETRIES):
+        doubts = 0
+        pause_seconds = 0.0
+        while True:
             try:
                 work()
                 return None
@@ -198,11 +203,15 @@ class ConsumerLoop:
             except SQLAlchemyError as error:
                 self._executor.forget()
                 reason = reason_of(error)
-                if not _may_pass(error):
+                blame = blame_of(error)
+                doubts += blame is Blame.UNKNOWN
+                if blame is Blame.WORK or doubts >= _MOST_DOUBTS:
                     return reason
+                if stop.is_set():
+                    raise
                 log.warning("the database failed, trying again: %s", reason)
-                self._await_database(stop)
-        return reason
+                self._await_database(stop, pause_seconds)
+                pause_seconds = min(_LONGEST_PAUSE_SECONDS, 2 * pause_seconds or _SHORTEST_PAUSE_SECONDS)
 
     def _with_database(self, work: Callable[[], object], stop: threading.Event) -> None:
         """Do housekeeping; wait for a database that is away, and leave the rest to the next time."""
@@ -212,11 +221,14 @@ class ConsumerLoop:
             log.warning("housekeeping failed: %s", reason_of(error))
             self._await_database(stop)
 
-    def _await_database(self, stop: threading.Event) -> None:
-        """Keep the membership, fetching nothing, until the database answers; then begin with a fresh owner number."""
+    def _await_database(self, stop: threading.Event, pause_seconds: float = 0.0) -> None:
+        """Keep the membership, fetching nothing, for the pause and until the database answers; then begin with a fresh
+        owner number."""
         self._executor.forget()
         self._subscription.pause()
-        delay_seconds = 0.02
+        if pause_seconds:
+            self._idle(pause_seconds)
+        delay_seconds = _SHORTEST_PAUSE_SECONDS
         while True:
             try:
                 self._outbox.open()
@@ -225,12 +237,17 @@ class ConsumerLoop:
                 if stop.is_set():
                     raise
                 log.warning("waiting for the database: %s", reason_of(error))
-            # What comes in now was fetched before the pause: it is not lost, since its offset is not committed, but it
-            # must be read again.
-            self._put_back(self._subscription.poll(1, delay_seconds))
-            self._publisher.poll(0)
-            delay_seconds = min(1.0, delay_seconds * 2)
+            self._idle(delay_seconds)
+            delay_seconds = min(_LONGEST_PAUSE_SECONDS, delay_seconds * 2)
         self._subscription.resume()
+
+    def _idle(self, seconds: float) -> None:
+        """Serve Kafka while nothing else is done.
+
+        What comes in was fetched before the pause: it is not lost, since its offset is not committed, but it must be
+        read again."""
+        self._put_back(self._subscription.poll(1, seconds))
+        self._publisher.poll(0)
 
     def _put_back(self, received: Sequence[Received]) -> None:
         for message in received:
@@ -301,10 +318,3 @@ def _cancellation_item(message: Received) -> Item:
 def _result_item(message: Received) -> Item:
     result = read_agent_result(message.value)
     return Item(result.run_id, result, message)
-
-
-def _may_pass(error: SQLAlchemyError) -> bool:
-    """Whether the same work may succeed another time: the database was away, or others were in the way."""
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return True
-    return not isinstance(error, DBAPIError) or isinstance(error, OperationalError | InterfaceError)

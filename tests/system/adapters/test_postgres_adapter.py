@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from system.adapters.clock import SystemClock
-from system.adapters.postgres import connect
+from system.adapters.postgres import Blame, blame_of, connect
 
 
 @pytest.fixture
@@ -49,3 +50,35 @@ def test_the_clock_tells_aware_times_in_utc_as_the_database_does(engine: Engine)
         at_server = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     assert before.tzinfo is UTC
     assert before <= at_server <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(
+    ("statement", "blame"),
+    [
+        ("SELECT 1 / 0", Blame.WORK),
+        ("SELECT cast('9223372036854775808' AS bigint)", Blame.WORK),
+        ("DO $$ BEGIN RAISE unique_violation; END $$", Blame.WORK),
+        ("DO $$ BEGIN RAISE statement_too_complex; END $$", Blame.WORK),
+        ("DO $$ BEGIN RAISE EXCEPTION 'not this one'; END $$", Blame.WORK),
+        ("SET LOCAL statement_timeout = '1ms'; SELECT pg_sleep(5)", Blame.UNKNOWN),
+        ("DO $$ BEGIN RAISE internal_error; END $$", Blame.UNKNOWN),
+        ("DO $$ BEGIN RAISE too_many_connections; END $$", Blame.SURROUNDINGS),
+        ("DO $$ BEGIN RAISE disk_full; END $$", Blame.SURROUNDINGS),
+        ("DO $$ BEGIN RAISE deadlock_detected; END $$", Blame.SURROUNDINGS),
+        ("DO $$ BEGIN RAISE lock_not_available; END $$", Blame.SURROUNDINGS),
+        ("SET TRANSACTION READ ONLY; CREATE TABLE not_made ()", Blame.SURROUNDINGS),
+        ("SELECT * FROM no_such_table", Blame.SURROUNDINGS),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", Blame.SURROUNDINGS),
+    ],
+)
+def test_only_an_error_about_the_values_is_laid_to_the_work(engine: Engine, statement: str, blame: Blame) -> None:
+    with pytest.raises(DBAPIError) as failed, engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+    assert blame_of(failed.value) is blame
+
+
+def test_a_connection_that_is_not_to_be_had_is_not_laid_to_the_work() -> None:
+    nowhere = connect("postgresql+psycopg2://nobody@127.0.0.1:1/none", pool_size=1, application_name="test-adapter")
+    with pytest.raises(DBAPIError) as failed, nowhere.connect():
+        pass
+    assert blame_of(failed.value) is Blame.SURROUNDINGS

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from system.outbox import OutboxError
@@ -427,3 +428,30 @@ def test_a_loop_that_is_told_to_stop_while_the_database_is_away_ends_in_order(
     member.loop.run(stop)
     assert member.subscription.closed
     assert member.subscription.committed == {}
+
+
+@pytest.mark.parametrize(
+    ("hindrance", "most", "letters"),
+    [("too_many_connections", 12, 0), ("undefined_table", 12, 0), ("internal_error", 4, 0), ("internal_error", 5, 1)],
+)
+def test_a_message_is_set_aside_for_its_own_failures_only_however_often_the_database_hinders_it(
+    bench: Bench, say: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, hindrance: str, most: int, letters: int
+) -> None:
+    member = bench.member()
+    execute = member.executor.execute
+    left = most
+
+    def hindered(*arguments: Any) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            with member.engine.begin() as connection:
+                connection.execute(text(f"DO $$ BEGIN RAISE {hindrance}; END $$"))
+        execute(*arguments)
+
+    monkeypatch.setattr(member.executor, "execute", hindered)
+    run_id = say.new_run_id()
+    member.take((say.REQUESTS, say.request(run_id)))
+    assert left == 0
+    assert len(member.letters(say.REQUESTS)) == letters
+    assert len(member.tasks(run_id)) == 1 - letters
