@@ -28,7 +28,7 @@ def serving(subject_file: Path, folder: Path, stacks: StackKeeper, *, seed: int,
     subject = Subject.load(subject_file)
 
     def started() -> Bench:
-        bench = Bench(subject, stacks.fresh(), log_directory=folder / "logs")
+        bench = Bench(subject, stacks.fresh(), log_directory=folder / "logs", fault_ports=stacks.fault_ports)
         bench.start()
         return bench
 

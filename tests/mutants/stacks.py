@@ -13,6 +13,7 @@ from kafka.errors import GroupIdNotFoundError, KafkaError, NoError
 from psycopg2 import sql
 from tenacity import Retrying, stop_after_delay, wait_fixed
 
+from harness.faults.ports import FaultPorts
 from harness.stack import EmbeddedStack, StackError
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ class StackKeeper:
 
     def __init__(self) -> None:
         self._stack: EmbeddedStack | None = None
+        self._ending = contextlib.ExitStack()
+        self.fault_ports: FaultPorts | None = None
+        """Those that the stack's broker advertises."""
 
     def fresh(self) -> EmbeddedStack:
         """A stack as if it were new. What ran on the last one must have ended.
@@ -40,17 +44,17 @@ class StackKeeper:
             except Exception:
                 log.warning("a stack could not be emptied, and another is started", exc_info=True)
                 self.drop()
-        stack = EmbeddedStack()
-        stack.start()
-        self._stack = stack
-        return stack
+        with contextlib.ExitStack() as undo:
+            self.fault_ports = undo.enter_context(FaultPorts())
+            self._stack = undo.enter_context(EmbeddedStack(extra_listeners=self.fault_ports.advertised))
+            self._ending = undo.pop_all()
+        return self._stack
 
     def drop(self) -> None:
         """End the stack; the next one is new."""
-        stack, self._stack = self._stack, None
-        if stack is not None:
-            with contextlib.suppress(StackError):
-                stack.stop()
+        self._stack = self.fault_ports = None
+        with contextlib.suppress(StackError):
+            self._ending.close()
 
 
 def _empty(stack: EmbeddedStack) -> None:

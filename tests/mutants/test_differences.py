@@ -20,7 +20,14 @@ Transcript = Callable[[], dict[str, str]]
 
 # What these do differently shows only in processes, with Kafka between them; `nox -s mutants` shows it.
 ONLY_IN_PROCESSES = frozenset(
-    ("outbox-never-swept", "accepted-before-durable", "request-before-the-row", "one-run-at-a-time")
+    (
+        "outbox-never-swept",
+        "accepted-before-durable",
+        "request-before-the-row",
+        "one-run-at-a-time",
+        "hindered-messages-set-aside",
+        "log-backwards",
+    )
 )
 NEEDS_ROWS = frozenset(
     (

@@ -66,6 +66,7 @@ def _statements() -> list[str]:
     store_workflows.delete(connection, _ID, None)
     store_runs.cancel(connection, "run-1", "ada", _NOW)
     store_runs.retry(connection, "run-1", None, _NOW)
+    store_workflows.page(connection, name=None, status=None, offset=0, limit=10)
     listing.steps(connection, "run-1")
     for page in (1, 2):
         listing.runs(connection, listing.Listing("FAILED", None, None, None, _NOW, "created_at", True, page, 10, 7))
@@ -102,7 +103,7 @@ def _transitions() -> list[str]:
 
 def _requests() -> list[str]:
     told = []
-    for query in ("", "?page_size=1000"):
+    for query in ("", "?page_size=1000", "?sort_by=status"):
         with _APP.test_request_context(f"/api/v1/runs{query}"):
             told += [_told(runs._listing), _told(lambda: parameters.Query().page())]
     with _APP.test_request_context(

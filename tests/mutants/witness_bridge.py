@@ -166,11 +166,14 @@ async def _offsets() -> list[str]:
 
 def _circuit() -> list[str]:
     """What a circuit lets through after failures."""
-    circuit = breaker.Breaker(lambda: 0.0)
+    now = 0.0
+    circuit = breaker.Breaker(lambda: now)
     told = []
     for _ in range(7):
         told.append(f"{circuit.admit()} {circuit.circuit}")
         circuit.failed()
+    now = 1000.0
+    told.append(f"{circuit.admit()} {circuit.circuit}")
     return told
 
 

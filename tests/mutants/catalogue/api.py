@@ -120,6 +120,25 @@ API: tuple[Mutant, ...] = (
         ),
     ),
     in_api(
+        "order-of-runs-ignored",
+        "Runs are listed by created_at, whatever sort_by says.",
+        "API-19",
+        Edit("system.api.runs:_listing", 'query.one_of("sort_by", listing.SORTS, "created_at")', '"created_at"'),
+    ),
+    in_api(
+        "log-backwards",
+        "The log of a run has the latest event first.",
+        "API-25",
+        Edit("system.api.run_logs:events", "return sorted(found, ", "return sorted(found, reverse=True, "),
+    ),
+    in_api(
+        "deleted-workflows-listed",
+        "Deleted definitions are listed among the others.",
+        "API-04",
+        Edit(f"{_WORKFLOWS}:page", 'else [_D.status != "deleted"]', "else []"),
+        also=("API-09",),
+    ),
+    in_api(
         "cancel-of-the-ended-accepted",
         "Cancelling a run that has ended answers 202.",
         "API-22",

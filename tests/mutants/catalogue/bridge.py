@@ -142,6 +142,25 @@ BRIDGE: tuple[Mutant, ...] = (
         Edit(f"{_RPC}:_output", 'return {**result, "text": "\\n".join(texts)}', 'return {"text": "\\n".join(texts)}'),
     ),
     in_bridge(
+        "method-of-an-older-protocol",
+        "Agents are called by the method tasks/send.",
+        "AGT-01",
+        Edit(f"{_RPC}:request_body", '"method": "message/send"', '"method": "tasks/send"'),
+    ),
+    in_bridge(
+        "message-without-an-id",
+        "The message of a call has no messageId.",
+        "AGT-01",
+        Edit(f"{_RPC}:request_body", '"messageId": task.task_id,', ""),
+    ),
+    in_bridge(
+        "input-in-two-parts",
+        "The message of a call has an empty part before that of the input.",
+        "AGT-01",
+        Edit(f"{_RPC}:request_body", '"parts": [', '"parts": [{"kind": "text", "text": ""}, '),
+        also=("AGT-02",),
+    ),
+    in_bridge(
         "input-wrapped",
         "The text of the call is not the input itself but an object around it.",
         "AGT-02",
@@ -238,6 +257,12 @@ BRIDGE: tuple[Mutant, ...] = (
         "An agent that fails again and again is called for every task.",
         "AGT-16",
         Edit("system.bridge.breaker:Breaker.failed", "self.failures >= self._failures_to_open", "False"),
+    ),
+    in_bridge(
+        "circuit-stays-open",
+        "An agent that has failed again and again is never called again.",
+        "AGT-16",
+        Edit("system.bridge.breaker:Breaker.admit", "if self.probe_is_due:", "if False:"),
     ),
     in_bridge(
         "offset-committed-before-the-result",

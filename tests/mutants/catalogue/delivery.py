@@ -96,6 +96,12 @@ DELIVERY: tuple[Mutant, ...] = (
         ),
     ),
     in_consumer(
+        "hindered-messages-set-aside",
+        "A valid message is set aside after the database has refused its work five times, for whatever reason.",
+        "DEL-14",
+        Edit(f"{_LOOP}:ConsumerLoop._attempt", "doubts += blame is Blame.UNKNOWN", "doubts += blame is not Blame.WORK"),
+    ),
+    in_consumer(
         "unknown-fields-refused",
         "A message with a field beyond its schema is set aside.",
         "MSG-06",
