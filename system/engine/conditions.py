@@ -118,9 +118,9 @@ class _Parser:
         return ConditionSyntaxError(f"expected {wanted} at column {column}, found {found}")
 
     def _either(self) -> _Node:
-        self._depth += 1
         if self._depth > _MAX_DEPTH:
-            raise ConditionSyntaxError(f"a condition may be nested {_MAX_DEPTH} deep at most")
+            raise ConditionSyntaxError(f"a condition may have parentheses {_MAX_DEPTH} deep at most")
+        self._depth += 1
         operands = [self._both()]
         while self._is_word("or"):
             self._take()

@@ -54,11 +54,11 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert rows["composite steps around a step"] == str(DEEPEST_NESTING)
     assert rows["nesting of an `input_mapping` or a literal collection"] == f"{DEEPEST_TEMPLATE} levels"
     assert rows["mistakes told at once"] == str(MOST_PROBLEMS)
-    for levels, accepted in ((49, True), (50, False)):
+    for levels, accepted in ((50, True), (51, False)):
         assert _is_condition("(" * levels + "1" + ")" * levels) is accepted
     for length, accepted in ((10_000, True), (10_001, False)):
         assert _is_condition("1" + " " * (length - 1)) is accepted
-    assert rows["an expression"] == "10,000 characters, 49 parentheses within each other"
+    assert rows["an expression"] == "10,000 characters, 50 parentheses within each other"
 
 
 def _is_condition(text: str) -> bool:
