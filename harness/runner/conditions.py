@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -142,9 +143,21 @@ def _judge_agent(condition: Mapping[str, Any], view: View, values: dict[str, Any
 def _judge_messages(condition: Mapping[str, Any], view: View, values: dict[str, Any]) -> Judgement:
     wanted = condition["message"]
     fits = message_filter(wanted, values)
-    count = sum(fits(event) for event in view.messages[wanted["topic"]])
+    count = len({_identity(event) for event in view.messages[wanted["topic"]] if fits(event)})
     what = f"messages on {wanted['topic']}" + (f" where {_shown(wanted['where'])}" if "where" in wanted else "")
     return _counted(what, condition.get("count", {"at_least": 1}), count, values)
+
+
+def _identity(event: Event) -> Hashable:
+    """What copies of one message have in common. Everything is published at least once, so that how often the subject
+    has done it is its own affair; what the harness publishes is counted as it is. Updates are, too: those of two
+    iterations may be equal."""
+    value = event["value"]
+    if event["by"] != "subject" or event["topic"] == "updates":
+        return event.seq
+    if event["topic"] == "tasks" and value is not None and isinstance(value.get("task_id"), str):
+        return str(value["task_id"])
+    return event["topic"], event["key"], event["raw"] if value is None else json.dumps(value, sort_keys=True)
 
 
 def message_filter(wanted: Mapping[str, Any], values: dict[str, Any]) -> Callable[[Event], bool]:

@@ -143,6 +143,26 @@ def test_messages_are_counted_by_their_fields_sender_and_key(told: Told) -> None
     assert told.holds({"message": {"topic": "tasks", "by": "harness"}, "count": 0}) is True
 
 
+@pytest.mark.parametrize(
+    ("topic", "first", "second", "by", "count"),
+    [
+        ("tasks", {"task_id": "t", "timestamp": 1}, {"task_id": "t", "timestamp": 2}, "subject", 1),
+        ("tasks", {"task_id": "t"}, {"task_id": "u"}, "subject", 2),
+        ("dead_letters", {"x": 1, "y": 2}, {"y": 2, "x": 1}, "subject", 1),
+        ("dead_letters", {"x": 1}, {"x": 2}, "subject", 2),
+        ("results", {"task_id": "t"}, {"task_id": "t"}, "harness", 2),
+        # Those of two iterations may be equal.
+        ("updates", {"step_id": "a"}, {"step_id": "a"}, "subject", 2),
+    ],
+)
+def test_copies_of_what_the_subject_publishes_count_once(
+    told: Told, topic: str, first: Any, second: Any, by: str, count: int
+) -> None:
+    for value in (first, second):
+        told.writer.add("kafka", "message", RUN, topic=topic, value=value, key=RUN, headers={}, by=by)
+    assert told.holds({"message": {"topic": topic}, "count": count}) is True
+
+
 def test_a_value_is_bound_once_and_compared_later(told: Told) -> None:
     values: dict[str, Any] = {**VALUES}
     told.step_row(1, "a", status="COMPLETED", output_data={"n": 5})
