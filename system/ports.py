@@ -74,7 +74,8 @@ class Subscription(Protocol):
         """
 
     def done(self, topic: str, partition: int, next_offset: int) -> None:
-        """All effects below `next_offset` are durable: it may be committed, some time later."""
+        """All effects below `next_offset` are durable: it may be committed, some time later, unless it was read under an
+        earlier assignment; it never takes a committed offset back."""
 
     def seek(self, topic: str, partition: int, offset: int) -> None:
         """Read that partition again from there, unless it went to another member meanwhile."""

@@ -171,6 +171,8 @@ class KafkaSubscription:
         )
         self._paused = False
         self._owned: list[tuple[str, int]] = []
+        self._begun: dict[tuple[str, int], int] = {}
+        """The offset at which reading began, of each partition, under the present assignment."""
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._on_polled = on_polled
@@ -182,6 +184,7 @@ class KafkaSubscription:
             consumer.assign(partitions)
             consumer.pause(partitions)
         self._owned = [(p.topic, p.partition) for p in partitions]
+        self._begun.clear()
         self._on_assigned(self._owned)
 
     def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
@@ -196,9 +199,17 @@ class KafkaSubscription:
             return ()
         # Whatever has been fetched already comes along without waiting: small batches when idle, large ones under load.
         rest = self._consumer.consume(limit - 1, 0) if limit > 1 else []
-        return [_received(message) for message in (first, *rest) if _usable(message)]
+        received = [_received(message) for message in (first, *rest) if _usable(message)]
+        for message in received:
+            self._begun.setdefault((message.topic, message.partition), message.offset)
+        return received
 
     def done(self, topic: str, partition: int, next_offset: int) -> None:
+        begun = self._begun.get((topic, partition))
+        if begun is None or next_offset <= begun:
+            # It was read under an earlier assignment. Whoever had the partition since has committed more, and librdkafka
+            # would take that back when it gives the partition up.
+            return
         try:
             self._consumer.store_offsets(offsets=[TopicPartition(topic, partition, next_offset)])
         except KafkaException as error:

@@ -136,6 +136,7 @@ class MemorySubscription:
         self._machine = self.broker.machine
         self._group = self.broker.group(self.group_id)
         self._positions: dict[TopicPartition, int] = {}
+        self._begun: dict[TopicPartition, int] = {}
         self._stored: dict[TopicPartition, int] = {}
         self._is_paused = False
         self._waiting: Actor | None = None
@@ -198,6 +199,7 @@ class MemorySubscription:
         if self.is_to_take and not self._group.is_preparing:
             self.is_to_take = False
             self._positions = {partition: self._group.offsets.get(partition, 0) for partition in self.given}
+            self._begun = dict(self._positions)
             self.on_assigned(list(self.given))
 
     @property
@@ -235,7 +237,7 @@ class MemorySubscription:
 
     def done(self, topic: str, partition: int, next_offset: int) -> None:
         self.process.check()
-        if (topic, partition) not in self._positions:
+        if (topic, partition) not in self._positions or next_offset <= self._begun[topic, partition]:
             return
         self._stored[topic, partition] = next_offset
         if not self._is_commit_due:

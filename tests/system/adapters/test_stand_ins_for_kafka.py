@@ -204,6 +204,33 @@ def test_who_comes_next_goes_on_behind_what_was_done_and_reads_again_what_was_no
     bus.drive(work)
 
 
+def test_what_was_read_under_an_earlier_assignment_takes_no_offset_back(bus: Bus) -> None:
+    """A member that was away may finish long after others have read on, and have the partitions once more by then."""
+
+    def work() -> None:
+        publish(bus, 30)
+        first = bus.member("g")
+        until([first], lambda: len(first.read) == 30, "all are read")
+        ends = {number: 1 + max(r.offset for r in first.read if r.partition == number) for number in range(PARTITIONS)}
+        second = bus.member("g")
+        until([first, second], lambda: len(first.owned) + len(second.owned) == 3 and bool(second.owned), "both share")
+        until([first, second], lambda: len(first.read) + len(second.read) == 60, "all are read again")
+        for member in (first, second):
+            for number in sorted(member.owned):
+                member.subscription.done(bus.topic, number, ends[number])
+        second.subscription.close()
+        until([first], lambda: first.owned == {0, 1, 2}, "the first has all again")
+        for number in range(PARTITIONS):
+            first.subscription.done(bus.topic, number, 1)
+        first.subscription.close()
+        publish(bus, 6)
+        third = bus.member("g")
+        until([third], lambda: len(third.read) >= 6, "the new ones are read")
+        assert [received.offset for received in third.read if received.offset < ends[received.partition]] == []
+
+    bus.drive(work)
+
+
 def test_members_share_the_partitions_and_one_that_leaves_gives_its_share_back(bus: Bus) -> None:
     def work() -> None:
         first = bus.member("g")
