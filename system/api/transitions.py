@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping
@@ -19,8 +19,18 @@ from system.ports import Clock, Message
 from system.settings import Settings
 
 
+_NEXT = timedelta(microseconds=1)
+# What was asked for, and its moment, once it has been written in a transaction that may have been committed.
+_Begun = tuple[Message, datetime]
+
+
 class Transitions:
-    """Changes of a run's status that clients ask for."""
+    """Changes of a run's status that clients ask for.
+
+    The moments of one run's changes are in the order in which they were accepted, whatever the clocks of several API
+    processes say and however long a request waits for the row: by them the executor tells a cancellation that a retry
+    has overtaken from one that is meant for it.
+    """
 
     def __init__(self, settings: Settings, database: Database, outbox: Outbox, backlog: Backlog, clock: Clock) -> None:
         self._settings = settings
@@ -36,13 +46,13 @@ class Transitions:
             Problem: 404 for an unknown run, 409 for one that has ended otherwise.
         """
         self._backlog.admit()
-        begun: list[Message] = []
+        begun: list[_Begun] = []
         now = self._clock.now()
         row, entry = self._database.transaction(
             lambda connection, _: self._cancel(connection, run_id, reason, actor, now, begun)
         )
         if entry is not None:
-            self._backlog.send(entry, begun[0])
+            self._backlog.send(entry, begun[0][0])
         return row
 
     def _cancel(
@@ -52,15 +62,19 @@ class Transitions:
         reason: str | None,
         actor: str | None,
         now: datetime,
-        begun: list[Message],
+        begun: list[_Begun],
     ) -> tuple[RowMapping, int | None]:
+        before = store_runs.lock(connection, run_id)
+        if before is not None and before["accepted_at"] is not None:
+            now = max(now, before["accepted_at"] + _NEXT)
         row = store_runs.cancel(connection, run_id, actor, now)
         if row is None:
             row = self._not_cancelled(connection, run_id)
             # Our own, if the transaction whose connection was lost had been committed: nobody has sent its entry yet.
-            return row, row["outbox_id"] if begun and row["cancelled_at"] == now else None
-        begun[:] = [cancellation_request(self._settings.kafka_cancellation_topic, run_id, actor, reason, now)]
-        entry = self._outbox.write(connection, begun)
+            return row, row["outbox_id"] if begun and row["cancelled_at"] == begun[0][1] else None
+        message = cancellation_request(self._settings.kafka_cancellation_topic, run_id, actor, reason, now)
+        begun[:] = [(message, now)]
+        entry = self._outbox.write(connection, [message])
         store_runs.point_at_entry(connection, run_id, entry)
         store_audit.note(connection, "run", run_id, "cancel", actor, {"reason": reason})
         return row, entry
@@ -84,13 +98,13 @@ class Transitions:
             Problem: 404 for an unknown run, 409 for a status or a step that it cannot go on from.
         """
         self._backlog.admit()
-        begun: list[Message] = []
+        begun: list[_Begun] = []
         now = self._clock.now()
         row, entry = self._database.transaction(
             lambda connection, _: self._retry(connection, run_id, resume_from_step, actor, now, begun)
         )
         if entry is not None:
-            self._backlog.send(entry, begun[0])
+            self._backlog.send(entry, begun[0][0])
         return row
 
     def _retry(
@@ -100,12 +114,12 @@ class Transitions:
         resume_from_step: str | None,
         actor: str | None,
         now: datetime,
-        begun: list[Message],
+        begun: list[_Begun],
     ) -> tuple[RowMapping, int | None]:
         before = store_runs.lock(connection, run_id)
         if before is None:
             raise not_found("run", run_id)
-        if begun and before["accepted_at"] == now:
+        if begun and before["accepted_at"] == begun[0][1]:
             # The transaction whose connection was lost had been committed: nobody has sent its entry yet.
             return before, before["outbox_id"]
         if before["status"] not in ("FAILED", "CANCELLED"):
@@ -114,6 +128,8 @@ class Transitions:
                 f"the run is {before['status']}; only a run that is FAILED or CANCELLED can be retried",
                 members={"run_status": before["status"]},
             )
+        if before["cancelled_at"] is not None:
+            now = max(now, before["cancelled_at"])
         plan = self._plan(connection, before)
         if resume_from_step is not None:
             _check_step(connection, run_id, plan, resume_from_step)
@@ -126,10 +142,10 @@ class Transitions:
             resume_from_step,
         )
         refuse_oversize(message, self._settings.kafka_max_message_bytes)
-        begun[:] = [message]
+        begun[:] = [(message, now)]
         row = store_runs.retry(connection, run_id, resume_from_step, now)
         assert row is not None, "the row is locked, and its status was looked at"
-        entry = self._outbox.write(connection, begun)
+        entry = self._outbox.write(connection, [message])
         store_runs.point_at_entry(connection, run_id, entry)
         store_audit.note(connection, "run", run_id, "retry", actor, _cleared(before, resume_from_step))
         return row, entry

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import contract
+from system.adapters.clock import SystemClock
 
 Definition = Callable[..., dict[str, Any]]
 Execute = Callable[..., str]
@@ -215,6 +216,22 @@ def test_a_failed_run_is_pending_again_after_a_retry(
     assert second["input_data"] == first["input_data"] == {"n": float(2**70)}
     assert second["timestamp"] > first["timestamp"]
     assert "resume_from_step" not in second
+
+
+def test_the_moments_of_a_run_are_in_the_order_of_what_was_accepted_though_clocks_differ(
+    client: Any, execute: Execute, messages_of: Messages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By them an executor knows which cancellation was meant for the run as it is now (CAN-11)."""
+    run_id = execute()
+    began = SystemClock().now()
+    for ahead_seconds, change in ((20, "cancel"), (10, "retry"), (5, "cancel"), (0, "retry")):
+        moment = began + timedelta(seconds=ahead_seconds)
+        monkeypatch.setattr(SystemClock, "now", lambda _, moment=moment: moment)
+        assert client.post(f"{RUNS}/{run_id}/{change}").status_code == 202
+    _, first_retry, second_retry = (request["timestamp"] for request in messages_of(REQUESTS, run_id, 3))
+    first_cancel, second_cancel = (message["timestamp"] for message in messages_of(CANCELLATIONS, run_id, 2))
+    # A cancellation of the moment of a retry counts as older than it.
+    assert first_cancel <= first_retry < second_cancel <= second_retry
 
 
 def test_a_cancelled_run_is_retried_from_a_step_that_it_had_reached(
