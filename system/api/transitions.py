@@ -18,7 +18,6 @@ from system.outbox import Outbox
 from system.ports import Clock, Message
 from system.settings import Settings
 
-
 _NEXT = timedelta(microseconds=1)
 # What was asked for, and its moment, once it has been written in a transaction that may have been committed.
 _Begun = tuple[Message, datetime]
