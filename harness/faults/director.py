@@ -18,6 +18,9 @@ DELAY_SECONDS: Final = 0.5
 GRACE_SECONDS: Final = 1.5
 """How long after all that is expected a fault point may still be reached."""
 
+OFFSETS_GRACE_SECONDS: Final = 6.0
+"""The same for the commit of an offset, which clients of Kafka leave to every fifth second unless told otherwise."""
+
 DATABASE_PARTITION_SECONDS: Final = 2.0
 _BEYOND_SESSION_SECONDS: Final = 0.75
 _SESSION_SECONDS: Final = 10.0
@@ -109,8 +112,10 @@ class Director:
         for _ in range(_MOST_WAITS):
             # Some points come a little after the end of a run, such as offsets that are committed in the background.
             states = {one.state for one in self._armed}
-            is_late = "armed" in states and time.monotonic() < begun + GRACE_SECONDS
-            if not self._under_way and not is_late and "taking effect" not in states:
+            awaited = {one.fault.at.boundary for one in self._armed if one.state == "armed"}
+            grace_seconds = OFFSETS_GRACE_SECONDS if "offsets" in awaited else GRACE_SECONDS
+            may_come = awaited and time.monotonic() < begun + grace_seconds
+            if not self._under_way and not may_come and "taking effect" not in states:
                 break
             await asyncio.sleep(_WAIT_SECONDS)
         not_done = [one for one in self._armed if one.state not in ("done", "over")]

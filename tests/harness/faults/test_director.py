@@ -114,6 +114,21 @@ def test_the_next_fault_counts_from_the_first() -> None:
     play(act)
 
 
+def test_a_commit_of_offsets_is_waited_for_longer_than_other_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients leave it to every fifth second, when the run has long ended."""
+    monkeypatch.setattr(under_test, "GRACE_SECONDS", 0.0)
+
+    async def act(stage: Stage) -> None:
+        await stage.arm(Fault(Point("consumer", "offsets"), "drop_before"))
+        settling = asyncio.create_task(stage.director.settle())
+        await asyncio.sleep(0.1)
+        assert not settling.done()
+        await stage.director.before(PROCESS, "offsets", ("requests",))
+        assert await settling == []
+
+    play(act)
+
+
 def test_a_point_that_is_not_reached_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is never taken for done; nor is what would have followed it."""
     monkeypatch.setattr(under_test, "GRACE_SECONDS", 0.1)
