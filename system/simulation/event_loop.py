@@ -115,6 +115,9 @@ class MachineLoop(asyncio.BaseEventLoop):
         return future
 
     def default_exception_handler(self, context: dict[str, Any]) -> None:
+        if not self._process.alive:
+            # Python finds out now and then that nobody took an answer which was on its way when the process was killed.
+            return
         error = context.get("exception")
         self._on_failed(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
 
