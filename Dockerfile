@@ -15,6 +15,10 @@ COPY pyproject.toml README.md LICENSE ./
 COPY contract contract
 COPY system system
 COPY harness harness
+COPY scenarios scenarios
+COPY subjects subjects
+COPY migrations migrations
+COPY alembic.ini ./
 RUN python -m pip wheel --no-deps --wheel-dir /dist . \
  && python -m pip --python /opt/plumbline/bin/python install --no-deps /dist/*.whl \
  && find /opt/plumbline -type d -name tests -prune -exec rm -rf {} + \

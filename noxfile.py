@@ -130,7 +130,8 @@ def lock(session: nox.Session) -> None:
         "--python-version", "3.11",
     )  # fmt: skip
     everything = (
-        "--extra", "system", "--extra", "harness", "--group", "test", "--group", "lint", "--group", "docs", "--upgrade",
+        "--extra", "system", "--extra", "harness", "--extra", "containers",
+        "--group", "test", "--group", "lint", "--group", "docs", "--upgrade",
     )  # fmt: skip
     session.run(*compiled, *everything, "-o", str(LOCK), "pyproject.toml")
     image = ("--extra", "system", "--extra", "agents", "--constraint", str(LOCK), "--upgrade")

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 
 import contract
-from harness import settings
 from harness.document import MistakesFound
 from harness.places import SCENARIOS_DIRECTORY, SUBJECTS_DIRECTORY
 from harness.runner import records, reporting, selection
 from harness.runner.crew import Crew
-from harness.runner.place import STACK_KINDS, bench_maker
+from harness.runner.place import STACK_KINDS, bench_maker, require_stack
 from harness.runner.run import RANDOM_ELSEWHERE
 from harness.scenario import Scenario, load
 from harness.scenario.parts import COMMON
+from harness.stack import StackError
 from harness.subject import Subject
 from harness.verdict import Outcome
 
@@ -70,11 +70,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", f"ignore:{RANDOM_ELSEWHERE}")
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
-    if config.getoption("--stack") == "external":
-        try:
-            settings.external_stack()
-        except LookupError as error:
-            raise pytest.UsageError(str(error)) from error
+    try:
+        require_stack(config.getoption("--stack"))
+    except (LookupError, StackError) as error:
+        raise pytest.UsageError(str(error)) from error
     if getattr(config.option, "numprocesses", None) and config.getoption("--stack") == "external":
         raise pytest.UsageError(
             "an external stack serves one subject at a time: leave -n away, or take --stack embedded"

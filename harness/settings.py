@@ -25,6 +25,8 @@ def cache_directory() -> Path:
 
 API_URL_VARIABLE = "PLUMBLINE_API_URL"
 DEFAULT_API_URL = "http://127.0.0.1:8000"
+DEFAULT_KAFKA_IMAGE = "apache/kafka:4.1.0"
+DEFAULT_POSTGRES_IMAGE = "postgres:16-alpine"
 _HANDED_ON = (
     "PATH",
     "HOME",
@@ -73,3 +75,11 @@ def external_stack() -> tuple[str, str]:
             f"an external stack is known by DATABASE_URL and KAFKA_BROKERS; {' and '.join(missing)} not set"
         )
     return os.environ["DATABASE_URL"].strip(), os.environ["KAFKA_BROKERS"].strip()
+
+
+def container_images() -> tuple[str, str]:
+    """The images of Kafka and of PostgreSQL: ``KAFKA_IMAGE`` and ``POSTGRES_IMAGE``, as docker-compose.yml reads them."""
+    return (
+        os.environ.get("KAFKA_IMAGE", "").strip() or DEFAULT_KAFKA_IMAGE,
+        os.environ.get("POSTGRES_IMAGE", "").strip() or DEFAULT_POSTGRES_IMAGE,
+    )

@@ -1,6 +1,6 @@
 """The composition root: each role of the system is put together here, from settings and adapters, and run.
 
-python -m system api | consumer | bridge | dead-letters | healthy | settings
+python -m system api | consumer | bridge | dead-letters | retention | healthy | settings
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from system import dead_letters_command, logs
+from system import dead_letters_command, logs, retention_command
 from system.settings import SettingError, Settings, as_env_example, as_markdown
 
 
@@ -72,6 +72,7 @@ def settings(form: str | None) -> None:
 
 
 main.add_command(dead_letters_command.command(_settings))
+main.add_command(retention_command.command(_settings))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ __all__ = ["ENDED", "LAG_SECONDS", "TERMINAL", "Read", "Row", "RunView", "Task",
 
 _DISTURBING = frozenset(("killed", "stopped", "paused", "resumed", "exited"))
 _DISTURBING_ACTS = frozenset(
-    ("kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "exhaust")
+    ("kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "exhaust", "fill")
 )
 _SOURCE_VIEWS = "_views_of_the_checkers"
 

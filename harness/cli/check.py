@@ -18,13 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 import contract
-from harness import settings
 from harness.document import MistakesFound
 from harness.places import suite
 from harness.runner import reporting, selection, standing
 from harness.runner.crew import Crew
-from harness.runner.place import STACK_KINDS, StackKind, bench_maker
+from harness.runner.place import STACK_KINDS, StackKind, bench_maker, require_stack
 from harness.scenario import Scenario
+from harness.stack import StackError
 from harness.subject import Subject
 from harness.verdict import Outcome
 
@@ -87,11 +87,10 @@ def check(
         raise click.UsageError(
             f"no scenario is selected, of {len(scenarios)}; take less narrow -k, --clause or --level"
         )
-    if stack == "external":
-        try:
-            settings.external_stack()
-        except LookupError as error:
-            raise click.UsageError(str(error)) from error
+    try:
+        require_stack(stack)
+    except (LookupError, StackError) as error:
+        raise click.UsageError(str(error)) from error
     if stack == "external" and jobs > 1:
         console.print("An external stack serves one subject at a time: one job.", style="dim")
         jobs = 1

@@ -23,6 +23,7 @@ _MODULES = {
     "explore": "harness.cli.explore",
     "trial": "harness.cli.trial",
     "faults": "harness.cli.faults",
+    "soak": "harness.cli.soak",
     "judge": "harness.cli.judge",
     "report": "harness.cli.report",
 }

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 from kafka.errors import KafkaError
 from rich.console import Console
 
 import contract
+from harness.cli.durations import Duration
 from harness.document import MistakesFound
 from harness.exploration.features import CLAUSES
 from harness.exploration.found import Found, told_first, write_up
@@ -30,23 +29,10 @@ from harness.subject import Subject, SubjectError
 from harness.verdict import Outcome
 
 FAILED, UNUSABLE, UNKNOWN = 1, 2, 3
-_UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 _MOST_SHRUNK = 2
 _GUARANTEE = (
     "Whatever workflow, input and agents are drawn, and whatever is done to the run, it ends as the contract says."
 )
-
-
-class _Duration(click.ParamType):  # type: ignore[type-arg]
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, float):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|)", str(value).strip())
-        if match is None or float(match[1]) <= 0:
-            self.fail(f"expected a time such as 90s, 2m or 1h, found {value!r}", param, ctx)
-        return float(match[1]) * _UNITS[match[2]]
 
 
 @click.command()
@@ -54,7 +40,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--for",
     "seconds",
-    type=_Duration(),
+    type=Duration(),
     metavar="TIME",
     help="For so long, such as 90s, 2m, 1h. [default: the profile's]",
 )
@@ -73,7 +59,7 @@ class _Duration(click.ParamType):  # type: ignore[type-arg]
 @click.option("--keep-going", is_flag=True, help="Go on after a failure, to find others.")
 @click.option(
     "--shrink-for",
-    type=_Duration(),
+    type=Duration(),
     default=60.0,
     metavar="TIME",
     show_default="60s",

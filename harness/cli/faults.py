@@ -23,7 +23,7 @@ from harness.faults.grid.shrink import shrink_cell
 from harness.faults.grid.work import Grid, Plan, WorkflowFails
 from harness.faults.points import ABOUT, KINDS, Kind, Point
 from harness.runner.errors import NotSupported
-from harness.runner.place import bench_maker
+from harness.runner.place import FAULT_POINT_STACKS, StackKind, bench_maker
 from harness.stack import StackError
 from harness.subject import Subject, SubjectError
 
@@ -45,6 +45,9 @@ _MOST_SHRUNK: Final = 5
 @click.option("--limit", type=click.IntRange(1), help="So many cells at most.")
 @click.option("--jobs", default=3, show_default=True, type=click.IntRange(1, 16), help="Stacks at work side by side.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable for the subject's processes.")
+@click.option(
+    "--stack", type=click.Choice(FAULT_POINT_STACKS), default="embedded", show_default=True, help="Whose Kafka and PostgreSQL."
+)  # fmt: skip
 @click.option("--fresh", is_flag=True, help="Begin anew instead of going on with what an earlier session has left.")
 @click.option("--shrink", is_flag=True, help="Make what fails smaller, and write it as a scenario file.")
 @click.option("--stop-at-first", is_flag=True, help="Begin no further cell once one has failed.")
@@ -59,8 +62,8 @@ _MOST_SHRUNK: Final = 5
 )
 def faults(
     subject_file: Path, workflows: tuple[str, ...], consumers: int, kinds: str, words: tuple[str, ...], again: bool,
-    limit: int | None, jobs: int, settings: tuple[str, ...], fresh: bool, shrink: bool, stop_at_first: bool,
-    directory: Path, report: Path | None,
+    limit: int | None, jobs: int, settings: tuple[str, ...], stack: StackKind, fresh: bool, shrink: bool,
+    stop_at_first: bool, directory: Path, report: Path | None,
 ) -> None:  # fmt: skip
     """Run a workflow on SUBJECT, find every moment at which something takes effect in Kafka, PostgreSQL or at an agent, and
     then, for each of them and each kind of fault, run it again with that fault there.
@@ -80,7 +83,7 @@ def faults(
         results.path.unlink(missing_ok=True)
         results = Results(results.path)
     environment = _environment(settings)
-    make = bench_maker(subject, "embedded", counts={"consumer": consumers}, environment=environment)
+    make = bench_maker(subject, stack, counts={"consumer": consumers}, environment=environment)
     display = _Display(console, subject_file)
     begun = time.monotonic()
     try:

@@ -197,7 +197,7 @@ def _laid_out(value: Json, indent: int) -> Json:
         made = CommentedSeq(_laid_out(item, indent + 2) for item in value)
     else:
         return value
-    is_definition = isinstance(value, Mapping) and "start_step" in value
+    is_definition = isinstance(value, Mapping) and "start_step" in value and isinstance(made.get("steps"), CommentedMap)
     if is_definition:
         made["steps"].fa.set_block_style()
     elif not value or (len(str(value)) + indent <= _WIDE and indent > 2):

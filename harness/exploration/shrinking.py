@@ -12,9 +12,9 @@ from functools import partial
 from harness.exploration.fleet import Fleet, Landed, Source
 from harness.exploration.judging import Judged, judge
 from harness.exploration.profiles import Drawn, Enough, draw
-from harness.exploration.reducing import smaller_cases
 from harness.generation import Case
 from harness.runner.bench import Bench
+from harness.shrinking.cases import smaller_cases
 
 _STUCK_SECONDS = 5.0
 _QUIET_SECONDS = 0.2

@@ -45,6 +45,7 @@ class FaultPoints:
         self._ports = ports
         self._upstream = upstream
         self._topics = topics
+        self._tables = running.description.binding.tables
         self._ending = contextlib.ExitStack()
         self._server = self._ending.enter_context(ProxyServer())
         self._director = Director(lambda process: self._gates[process])
@@ -65,16 +66,15 @@ class FaultPoints:
         Raises:
             SubjectError: a process does not come back.
         """
-        self._running.reroute(self._route)
-        for role in self._running.roles.values():
-            processes = [process for process in role if process.is_running]
-            leaving = [(process, process.request_stop()) for process in processes]
+        rerouted = self._running.reroute(self._route)
+        for _, processes in rerouted:
+            leaving = [(process, process.request_stop()) for process in processes if process.is_running]
             for process, family in leaving:
                 process.await_stop(family)
         with contextlib.ExitStack() as watches:
             begun = [
-                (role, watches.enter_context(contextlib.closing(role.launch(list(role)))))
-                for role in self._running.roles.values()
+                (role, watches.enter_context(contextlib.closing(role.launch(processes))))
+                for role, processes in rerouted
             ]
             for role, watching in begun:
                 wait_until_ready(role, watching, role.description.ready.timeout_seconds)
@@ -102,6 +102,16 @@ class FaultPoints:
         in_doubt = self._server.call(self._director.disarm(), _SETTLE_SECONDS)
         self.are_armed = False
         return in_doubt
+
+    def cut(self, process: str) -> None:
+        """Reset every connection of a process to Kafka and to the database. Nothing happens when it has no proxies."""
+        self._server.call(self._cut(process))
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        """Process → where it finds the stack, of those that go through proxies."""
+        with self._lock:
+            return dict(self._routes)
 
     def record(self) -> None:
         """Note every crossing from now on."""
@@ -138,7 +148,7 @@ class FaultPoints:
             gates = self._server.call(self._make_gates(name, self._upstream.listeners[listener], database))
             port = self._ports.make_way(listener)
             self._server.open_kafka(gates["kafka"], lambda topic: self._topics.get(topic, topic), port)
-            database_port = self._server.open_postgres(gates["database"])
+            database_port = self._server.open_postgres(gates["database"], lambda table: self._tables.get(table, table))
             user, _, _ = url.netloc.rpartition("@")
             netloc = f"{user}@{LOOPBACK}:{database_port}" if user else f"{LOOPBACK}:{database_port}"
             self._gates[name] = gates
@@ -149,6 +159,10 @@ class FaultPoints:
         self, name: str, kafka: tuple[str, int], database: tuple[str, int]
     ) -> dict[Literal["kafka", "database"], Gate]:
         return {"kafka": Gate(name, self._director, kafka), "database": Gate(name, self._director, database)}
+
+    async def _cut(self, process: str) -> None:
+        for gate in self._gates.get(process, {}).values():
+            gate.reset()
 
     def _caller(self, peer_port: int) -> str | None:
         """The process that has a port of this machine; None when it is none of the subject's."""

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.history import Event
+from harness.runner.acts_disk import fill
 from harness.runner.acts_faults import exhaust, fault, persistently
 from harness.runner.acts_rest import current_plan, posted, refused, rest
 from harness.runner.conditions import message_filter
@@ -241,4 +242,5 @@ _ACTS: Mapping[str, Callable[[Mapping[str, Any], World], Any]] = {
     "redeliver": _redeliver,
     "fault": fault,
     "exhaust": exhaust,
+    "fill": fill,
 }

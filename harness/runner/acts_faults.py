@@ -37,20 +37,25 @@ def exhaust(arguments: Mapping[str, Any], world: World) -> Any:
     Raises:
         SetUpBroke: it still had connections to give when very many were taken.
     """
+    return {"connections": exhaust_database(world.bench.stack.database_url, float(arguments["seconds"]))}
+
+
+def exhaust_database(url: str, seconds: float) -> int:
+    """The same for any database; how many connections were taken."""
     with contextlib.ExitStack() as held:
         taken = 0
-        while _take_one(world.bench.stack.database_url, held):
+        while _take_one(url, held):
             taken += 1
             if taken >= _MOST_CONNECTIONS:
                 raise SetUpBroke(
                     f"the database has more than {_MOST_CONNECTIONS} connections to give; expected a limit"
                 )
-        deadline = time.monotonic() + float(arguments["seconds"])
+        deadline = time.monotonic() + seconds
         # What others give back meanwhile is taken as well.
         while time.monotonic() < deadline:
-            if not _take_one(world.bench.stack.database_url, held):
+            if not _take_one(url, held):
                 time.sleep(_REPEAT_SECONDS)
-    return {"connections": taken}
+    return taken
 
 
 def _take_one(url: str, held: contextlib.ExitStack) -> bool:

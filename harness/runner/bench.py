@@ -160,7 +160,9 @@ class Bench:
         with self._wiring:
             if self._fault_points is None:
                 if self._fault_ports is None:
-                    raise NotSupported("fault points need the embedded stack")
+                    raise NotSupported(
+                        "fault points need proxies before the stack: take the embedded one, or containers"
+                    )
                 upstream = upstream_of(self.stack, self._fault_ports.advertised)
                 points = FaultPoints(self.running, self._fault_ports, upstream, self.binding.all_topics())
                 self._fault_points = points

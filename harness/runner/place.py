@@ -10,11 +10,29 @@ from typing import Final, Literal, get_args
 from harness import settings
 from harness.faults.ports import FaultPorts
 from harness.runner.bench import Bench
-from harness.stack import EmbeddedStack, ExternalStack, Stack
+from harness.stack import ContainerStack, EmbeddedStack, GuestStack, Stack
+from harness.stack.cluster import ClusterStack
+from harness.stack.engine import require_engine
+from harness.stack.guest import new_prefix
 from harness.subject import RoleName, Subject
 
-StackKind = Literal["embedded", "external"]
+StackKind = Literal["embedded", "cluster", "containers", "external"]
 STACK_KINDS: Final[tuple[StackKind, ...]] = get_args(StackKind)
+FAULT_POINT_STACKS: Final[tuple[StackKind, ...]] = ("embedded", "containers")
+"""Those whose broker can have proxies before it."""
+
+
+def require_stack(kind: StackKind) -> None:
+    """Find out at once, before anything is started, whether there can be such a stack here.
+
+    Raises:
+        LookupError: what an external stack is known by is not told.
+        NoEngine: there is nothing to run containers on.
+    """
+    if kind == "external":
+        settings.external_stack()
+    elif kind == "containers":
+        require_engine()
 
 
 def bench_maker(
@@ -36,14 +54,33 @@ def bench_maker(
         with contextlib.ExitStack() as undo:
             stack: Stack
             ports: FaultPorts | None
+            used = subject
             if kind == "embedded":
                 ports = undo.enter_context(FaultPorts())
                 stack = undo.enter_context(EmbeddedStack(extra_listeners=ports.advertised))
+            elif kind == "containers":
+                ports = undo.enter_context(FaultPorts())
+                stack = undo.enter_context(ContainerStack(ports.advertised))
+            elif kind == "cluster":
+                ports = None
+                stack = undo.enter_context(ClusterStack())
             else:
                 ports = None
-                stack = undo.enter_context(ExternalStack(*settings.external_stack()))
-            bench = undo.enter_context(Bench(subject, stack, counts=counts, environment=environment, fault_ports=ports))
+                prefix = new_prefix()
+                used = subject.with_prefix(prefix)
+                stack = undo.enter_context(_guest(used, prefix))
+            bench = undo.enter_context(Bench(used, stack, counts=counts, environment=environment, fault_ports=ports))
             ending.push(undo.pop_all())
             return bench
 
     return make
+
+
+def _guest(subject: Subject, prefix: str) -> GuestStack:
+    description = subject.description
+    return GuestStack(
+        *settings.external_stack(),
+        prefix=prefix,
+        topics=description.binding.all_topics(),
+        groups=frozenset(description.groups.values()),
+    )

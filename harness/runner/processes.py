@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
 from kafka import KafkaAdminClient
@@ -44,6 +44,10 @@ class Processes:
         """These processes may be about to give themselves up: `restore` starts them anew."""
         self._doubtful.update(names)
 
+    def disturb(self) -> None:
+        """Something is done to the stack by others: `restore` looks after its servers as well."""
+        self._disturbed = True
+
     @property
     def are_disturbed(self) -> bool:
         """Whether something was done since the last `restore`."""
@@ -79,9 +83,10 @@ class Processes:
     def start(self, writer: HistoryWriter, role: str, number: int | None) -> None:
         """Start what does not run; of a role, without waiting until it is ready."""
         if role in _PARTS:
-            for name, part in self._each(role, None):
+            for name, part in self._each(role, number):
                 self._guarded(part.start)
-                self._parts_away.discard(name)
+                # Who starts all brokers of a cluster starts each.
+                self._parts_away = {one for one in self._parts_away if not f"{one}-".startswith(f"{name}-")}
                 writer.add("process", "started", process=name)
             return
         ended = [process for process in self._role(role) if not process.is_running]
@@ -238,7 +243,7 @@ class Processes:
         self._disturbed = True
         if role in _PARTS:
             part: Part = getattr(self._stack, role)
-            yield role, part
+            yield (role, part) if number is None else (f"{role}-{number}", _one_of(role, part, number))
             return
         hit = [process for process in list(self._role(role)) if process.is_running and number in (None, process.number)]
         if not hit:
@@ -258,7 +263,7 @@ class Processes:
         return self._running.role(cast(RoleName, role))
 
     def _note_away(self, name: str) -> None:
-        if name in _PARTS:
+        if name.partition("-")[0] in _PARTS:
             self._parts_away.add(name)
 
     def _guarded(self, act: Any) -> None:
@@ -270,6 +275,18 @@ class Processes:
             raise
         except StackError as error:
             raise SetUpBroke(str(error)) from error
+
+
+def _one_of(role: str, part: Part, number: int) -> Part:
+    """One server of several. Raises :class:`NotSupported`, :class:`SetUpBroke`."""
+    members: Sequence[Part] | None = getattr(part, "members", None)
+    if members is None:
+        raise NotSupported(
+            f"the stack has one {role} alone: a single one of several brokers is there with --stack cluster"
+        )
+    if number > len(members):
+        raise SetUpBroke(f"the stack has {len(members)} {role}s, so that there is none with the number {number}")
+    return members[number - 1]
 
 
 def _set_back(admin: Any, group: str, offsets: dict[Any, int]) -> None:

@@ -27,6 +27,7 @@ SHRINK_SECONDS = 60.0
 _SHRINK_EXECUTIONS = 40
 _MOST_SHOWN = 500
 _PARTS = frozenset({"broker", "database"})
+_TABLES_OF_ROWS = frozenset({"workflow_runs", "step_executions"})
 
 # Other threads draw random numbers while Hypothesis looks out for strategies that do.
 RANDOM_ELSEWHERE = "Do not use the `random` module inside strategies"
@@ -106,15 +107,19 @@ def whats_lacking(
         return f"{subject.name} does not claim {' nor '.join(missing)}"
     touched = {act.arguments.get("role") for act in acts_of(scenario.timeline) if act.word not in ("wait", "execute")}
     if touched & _PARTS and not has_stack_faults:
-        return "faults of the broker and the database need the embedded stack"
+        return (
+            "faults of the broker and the database need a stack that is in the harness's hands (embedded, containers)"
+        )
     at_commits = [
         point["of"]
         for act in acts_of(scenario.timeline)
         for point in fault_points(act.arguments)
         if point.get("boundary") == "commit" and point.get("of") is not None
     ]
-    if at_commits and subject.description.binding.has_own_rows:
-        return f"{subject.name} has tables of its own, and the fault is at a commit of {', '.join(sorted(set(at_commits)))}"
+    binding = subject.description.binding
+    nameless = {*at_commits} & _TABLES_OF_ROWS - {*binding.tables.values()}
+    if nameless and binding.has_own_rows:
+        return f"{subject.name} has tables of its own, and the fault is at a commit of {', '.join(sorted(nameless))}"
     return None
 
 

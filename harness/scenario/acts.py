@@ -11,7 +11,7 @@ from harness.scenario.parts import Parts
 
 WORDS: Final = (
     "execute", "cancel", "retry", "kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "hold", "release",
-    "answer", "publish", "duplicate", "redeliver", "fault", "exhaust", "rest", "wait", "all",
+    "answer", "publish", "duplicate", "redeliver", "fault", "exhaust", "fill", "rest", "wait", "all",
 )  # fmt: skip
 """What an act can be; exactly one stands in each entry of the timeline."""
 
@@ -24,6 +24,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "release": "agent",
     "redeliver": "group",
     "exhaust": "part",
+    "fill": "part",
 }
 """Which argument a text stands for, where an act's arguments are no mapping."""
 
@@ -31,6 +32,7 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "execute": {"input": {}, "as": "run"},
     "answer": {"times": 1},
     "exhaust": {"seconds": 2},
+    "fill": {"seconds": 3},
     "publish": {"times": 1},
     "duplicate": {"times": 1},
     "rest": {"method": "GET"},

@@ -151,6 +151,7 @@ _ACTS: Final = {
     "redeliver": "set the offsets of the {group}'s group back to the beginning{topic}",
     "fault": "{do} {at}{then}",
     "exhaust": "take all connections of the {part} for {seconds} s",
+    "fill": "fill the disk of the {part} for {seconds} s",
     "rest": "request {method} {path}{body}{answered}",
 }
 

@@ -15,7 +15,7 @@ ROLES: Final = ("api", "consumer", "bridge")
 _ASKING: Final = frozenset({"execute", "cancel", "retry"})
 _READERS: Final = {"requests": "consumer", "cancellations": "consumer", "results": "consumer", "tasks": "bridge"}
 _DISTURBING: Final = frozenset(
-    {"kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "exhaust"}
+    {"kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "exhaust", "fill"}
 )
 """Acts that whoever uses the same subject would feel."""
 

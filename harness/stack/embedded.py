@@ -147,11 +147,19 @@ class EmbeddedStack:
             is_temporary=self._data_directory is None,
             inherited_descriptors=inherited,
         )
-        self._broker = KafkaBroker(
+        self._broker = self._make_broker(java, jars, data / "kafka", run / "broker", logs, warden, inherited, undo)
+        undo.callback(_stop_both, self._database, self._broker)
+        self._start_both(undo)
+
+    def _make_broker(
+        self, java: Path, jars: list[Path], data: Path, run: Path, logs: Path, warden: Warden, inherited: tuple[int, ...],
+        undo: contextlib.ExitStack,
+    ) -> KafkaBroker:  # fmt: skip
+        return KafkaBroker(
             java,
             jars,
-            data / "kafka",
-            run / "broker",
+            data,
+            run,
             logs,
             self._hold("Kafka", self._asked_kafka_port, undo),
             self._hold("Kafka's controller", None, undo),
@@ -163,8 +171,6 @@ class EmbeddedStack:
             },
             inherited,
         )
-        undo.callback(_stop_both, self._database, self._broker)
-        self._start_both(undo)
 
     def _start_both(self, undo: contextlib.ExitStack) -> None:
         """Start both at the same time: each one's slow steps run while the other's do."""

@@ -70,3 +70,15 @@ class NotRunning(StackError):
 
 class NotInOurHands(StackError):
     """A fault was asked of a stack that somebody else runs."""
+
+
+class NoEngine(StackError):
+    """There is no Docker engine that this user may speak to, or nothing to speak to it with."""
+
+
+class NoImage(StackError):
+    """An image is neither there nor to be had."""
+
+
+class NamesInUse(StackError):
+    """On a stack that somebody else runs, somebody uses the very names that the subject would."""

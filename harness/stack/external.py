@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import TracebackType
 from typing import NoReturn, Self
 
 from harness.stack.errors import NotInOurHands
@@ -40,7 +41,7 @@ class NobodysPart:
     def _refuse(self, what: str) -> NoReturn:
         raise NotInOurHands(
             f"The {self._name} of an external stack cannot be {what} from here: only its address is known. "
-            "Take the embedded stack for scenarios with faults of the broker or the database."
+            "Take a stack of the harness's own (embedded, containers) for scenarios with faults of the broker or the database."
         )
 
 
@@ -60,7 +61,10 @@ class ExternalStack:
         """Nothing to stop."""
 
     def __enter__(self) -> Self:
+        self.start()
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        return None
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()

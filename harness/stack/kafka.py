@@ -7,7 +7,7 @@ import shutil
 import signal
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from kafka import KafkaAdminClient
@@ -116,6 +116,12 @@ class KafkaBroker:
         self._controller_port = controller_port
         self._heap_mib = heap_mib
         self._extra_listeners = dict(extra_listeners or {})
+        self.more_settings: dict[str, object] = {}
+        """Settings in place of those of a single broker."""
+
+        self.cluster_id = new_cluster_id()
+        """What its storage is marked with; the nodes of one cluster have the same."""
+
         self._format = ServerProcess("Kafka's storage tool", log_directory / "kafka-format.log", warden)
         self._server = ServerProcess(
             "Kafka", log_directory / "kafka.log", warden, inherited_descriptors=inherited_descriptors
@@ -135,6 +141,11 @@ class KafkaBroker:
     def log_path(self) -> Path:
         """The broker's log."""
         return self._server.log_path
+
+    @property
+    def data_directory(self) -> Path:
+        """Where its data are."""
+        return self._data
 
     def log_tail(self) -> str:
         """The last lines of the server's log since its last start."""
@@ -168,14 +179,11 @@ class KafkaBroker:
         # The storage tool writes that file last: without it, what is there comes from a format that was cut short.
         shutil.rmtree(self._data, ignore_errors=True)
         self._data.mkdir(parents=True)
-        cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        # An option's value may not look like an option.
-        cluster_id = cluster_id if not cluster_id.startswith("-") else f"A{cluster_id[1:]}"
         arguments = [
             "kafka.tools.StorageTool",
             "format",
             "--cluster-id",
-            cluster_id,
+            self.cluster_id,
             "--config",
             self._properties,
         ]
@@ -271,28 +279,42 @@ class KafkaBroker:
                 f"{name}:PLAINTEXT" for name in (*listening, CONTROLLER_LISTENER)
             ),
         }
-        lines = (f"{name}={value}" for name, value in settings.items())
+        lines = (f"{name}={value}" for name, value in {**settings, **self.more_settings}.items())
         Path(self._properties).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _await_group_coordinator(self) -> None:
-        admin = KafkaAdminClient(
-            bootstrap_servers=self.address,
-            request_timeout_ms=READY_REQUEST_MS,
-            bootstrap_timeout_ms=READY_REQUEST_MS,
-        )
-
-        def coordinates() -> bool:
-            try:
-                admin.list_group_offsets(_PROBE_GROUP)
-                return True
-            except KafkaError:
-                # Not available, or still loading: what is waited for.
-                return False
-
-        try:
+        with group_probe(self.address) as coordinates:
             self._server.wait_until(coordinates, "coordinate a consumer group", READY_SECONDS)
-        finally:
-            admin.close()
+
+
+@contextlib.contextmanager
+def group_probe(address: str) -> Iterator[Callable[[], bool]]:
+    """What tells whether the broker at an address coordinates a group; asking it has the broker make what it needs for that."""
+    admin = KafkaAdminClient(
+        bootstrap_servers=address,
+        request_timeout_ms=READY_REQUEST_MS,
+        bootstrap_timeout_ms=READY_REQUEST_MS,
+    )
+
+    def coordinates() -> bool:
+        try:
+            admin.list_group_offsets(_PROBE_GROUP)
+            return True
+        except KafkaError:
+            # Not available, or still loading: what is waited for.
+            return False
+
+    try:
+        yield coordinates
+    finally:
+        admin.close()
+
+
+def new_cluster_id() -> str:
+    """An id that no other cluster has."""
+    cluster_id = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # An option's value may not look like an option.
+    return cluster_id if not cluster_id.startswith("-") else f"A{cluster_id[1:]}"
 
 
 def _listeners(addresses: Mapping[str, str]) -> str:

@@ -91,6 +91,11 @@ class PostgresDatabase:
         """The server's log."""
         return self._server.log_path
 
+    @property
+    def data_directory(self) -> Path:
+        """Where its data are."""
+        return self._data
+
     def log_tail(self) -> str:
         """The last lines of the server's log since its last start."""
         return self._server.log_tail()
@@ -172,10 +177,8 @@ class PostgresDatabase:
         Raises :class:`PortTaken` when the server could not listen.
         """
         try:
-            self._server.wait_until(
-                lambda: self._answers(self.superuser_url), "answer on its Unix socket", READY_SECONDS
-            )
-            self._create_user_and_database()
+            self._server.wait_until(lambda: answers(self.superuser_url), "answer on its Unix socket", READY_SECONDS)
+            create_user_and_database(self.superuser_url)
             self._server.wait_until(self.is_serving, f"answer SELECT 1 as {USER} in {DATABASE}", READY_SECONDS)
         except ServerDied as error:
             if _BIND_FAILURE in self._server.log_since_launch():
@@ -184,7 +187,7 @@ class PostgresDatabase:
 
     def is_serving(self) -> bool:
         """Whether ``SELECT 1`` answers within two seconds as the user in the database."""
-        return self._server.pid is not None and self._answers(self.url)
+        return self._server.pid is not None and answers(self.url)
 
     def stop(self) -> None:
         """Fast shutdown: sessions are ended, data are flushed. Nothing happens when it does not run."""
@@ -215,34 +218,6 @@ class PostgresDatabase:
     def resume(self) -> None:
         """SIGCONT to the postmaster and all its children. Raises ``NotRunning``."""
         self._server.send_to_family(signal.SIGCONT)
-
-    def _answers(self, url: str) -> bool:
-        try:
-            connection = psycopg2.connect(url, connect_timeout=CONNECT_SECONDS)
-        except psycopg2.OperationalError:
-            return False
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1")
-                return cursor.fetchone() == (1,)
-        except psycopg2.OperationalError:
-            return False
-        finally:
-            connection.close()
-
-    def _create_user_and_database(self) -> None:
-        connection = psycopg2.connect(self.superuser_url, connect_timeout=CONNECT_SECONDS)
-        try:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (USER,))
-                if cursor.fetchone() is None:
-                    cursor.execute(f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD %s", (PASSWORD,))
-                cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
-                if cursor.fetchone() is None:
-                    cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
-        finally:
-            connection.close()
 
     def _make_folder(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -283,6 +258,38 @@ class PostgresDatabase:
             # Fails when the block is gone already, which is as well.
             ctypes.CDLL(None).shmctl(int(fields[1]), remove_id, None)
         pid_file.unlink(missing_ok=True)
+
+
+def answers(url: str) -> bool:
+    """Whether ``SELECT 1`` answers there within two seconds."""
+    try:
+        connection = psycopg2.connect(url, connect_timeout=CONNECT_SECONDS)
+    except psycopg2.OperationalError:
+        return False
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            return cursor.fetchone() == (1,)
+    except psycopg2.OperationalError:
+        return False
+    finally:
+        connection.close()
+
+
+def create_user_and_database(superuser_url: str) -> None:
+    """Make the contract's user and database where they are missing."""
+    connection = psycopg2.connect(superuser_url, connect_timeout=CONNECT_SECONDS)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (USER,))
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE ROLE {USER} LOGIN CREATEDB PASSWORD %s", (PASSWORD,))
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+            if cursor.fetchone() is None:
+                cursor.execute(f"CREATE DATABASE {DATABASE} OWNER {USER}")
+    finally:
+        connection.close()
 
 
 def _process_at_work_in(folder: Path) -> psutil.Process | None:

@@ -62,6 +62,7 @@ STEP_COLUMNS: Final = (
 _RUNS_SQL: Final = "SELECT * FROM workflow_runs"
 _STEPS_SQL: Final = "SELECT * FROM step_executions"
 _WORD = re.compile(r"\{([a-z_]+)\}")
+_READ = re.compile(r"\b(?:from|join)\s+([\w.\"]+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,17 @@ class Binding:
     def has_own_rows(self) -> bool:
         """Whether the contract's tables may be missing, because the rows come from queries."""
         return self.runs_sql != _RUNS_SQL or self.steps_sql != _STEPS_SQL
+
+    @property
+    def tables(self) -> Mapping[str, str]:
+        """The subject's table → the contract's that it stands for: the one table that a query of `rows` reads. One that both
+        queries read holds runs; a query that reads several says nothing about which is which."""
+        found: dict[str, str] = {}
+        for sql, name in ((self.runs_sql, "workflow_runs"), (self.steps_sql, "step_executions")):
+            read = {table.rsplit(".", 1)[-1].strip('"') for table in _READ.findall(sql)}
+            if len(read) == 1 and not read & found.keys():
+                found[read.pop()] = name
+        return found
 
     @property
     def can_write_runs(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, cast, get_args
 from harness.document import Document, Mistake, MistakesFound, did_you_mean, read_document
 from harness.places import SUBJECTS_DIRECTORY
 from harness.subject.binding import Binding
-from harness.subject.placeholders import is_known, spelled, used
+from harness.subject.placeholders import is_known, spelled, used, with_prefix
 
 RoleName = Literal["api", "consumer", "bridge"]
 ROLES: Final[tuple[RoleName, ...]] = get_args(RoleName)
@@ -57,6 +57,7 @@ class Command:
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     timeout_seconds: float
+    image: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class RoleDescription:
     ready: Ready
     stop_signal: signal.Signals
     stop_timeout_seconds: float
+    image: str | None = None
+    """The image of its containers; without one its processes run on this machine itself."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,14 @@ class Description:
     known_failures: tuple[KnownFailure, ...] = ()
 
     @property
+    def images(self) -> frozenset[str]:
+        """The container images that it runs in; none of a subject whose processes run on this machine itself."""
+        found = [role.image for role in self.roles.values()]
+        if self.migration is not None:
+            found.append(self.migration.image)
+        return frozenset(image for image in found if image is not None)
+
+    @property
     def groups(self) -> Mapping[str, str]:
         """Role → its consumer group, for the roles whose group is known."""
         told: dict[str, str] = {
@@ -113,8 +124,8 @@ def schema() -> dict[str, Any]:
     return cast(dict[str, Any], json.loads(SCHEMA_PATH.read_text(encoding="utf-8")))
 
 
-def read_description(path: Path) -> Description:
-    """Read and check a subject file.
+def read_description(path: Path, prefix: str = "") -> Description:
+    """Read and check a subject file; `prefix` stands for `{prefix}` in it, wherever that is.
 
     Raises:
         MistakesFound: a line with file, line and column for each mistake.
@@ -122,7 +133,7 @@ def read_description(path: Path) -> Description:
     document = read_document(path)
     if mistakes := document.mistakes_by(schema()) or list(_further_mistakes(document)):
         raise MistakesFound(mistakes)
-    data = document.data
+    data = _with_prefix(document.data, prefix)
     supports = data.get("supports", {})
     return Description(
         path=path,
@@ -131,8 +142,10 @@ def read_description(path: Path) -> Description:
         working_directory=_working_directory(document),
         pass_environment=tuple(data.get("pass_environment", ())),
         environment=MappingProxyType(dict(data.get("environment", {}))),
-        migration=_migration(data["migration"]) if "migration" in data else None,
-        roles=MappingProxyType({name: _role(name, data["roles"][name]) for name in ROLES if name in data["roles"]}),
+        migration=_migration(data["migration"], data.get("image")) if "migration" in data else None,
+        roles=MappingProxyType(
+            {name: _role(name, data["roles"][name], data.get("image")) for name in ROLES if name in data["roles"]}
+        ),
         step_types=frozenset(supports.get("step_types", STEP_TYPES)),
         extensions=frozenset(supports.get("extensions", ())),
         binding=Binding.read(data.get("binding", {})),
@@ -140,18 +153,36 @@ def read_description(path: Path) -> Description:
     )
 
 
+def _with_prefix(value: Any, prefix: str) -> Any:
+    """The data with a prefix filled in, which other placeholders wait longer for."""
+    if isinstance(value, str):
+        return with_prefix(value, prefix)
+    if isinstance(value, Mapping):
+        return {key: _with_prefix(item, prefix) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_prefix(item, prefix) for item in value]
+    return value
+
+
+def _written(name: str, word: str | None) -> str:
+    return f"{{{name}}}" if word is None else f"{{{name}:{word}}}"
+
+
 def _working_directory(document: Document) -> Path:
     directory: str = document.data.get("working_directory", ".")
     return (document.path.resolve().parent / directory).resolve()
 
 
-def _migration(data: Mapping[str, Any]) -> Command:
+def _migration(data: Mapping[str, Any], image: str | None) -> Command:
     return Command(
-        tuple(data["command"]), MappingProxyType(dict(data.get("environment", {}))), data.get("timeout_seconds", 120)
+        tuple(data["command"]),
+        MappingProxyType(dict(data.get("environment", {}))),
+        data.get("timeout_seconds", 120),
+        data.get("image", image),
     )
 
 
-def _role(name: RoleName, data: Mapping[str, Any]) -> RoleDescription:
+def _role(name: RoleName, data: Mapping[str, Any], image: str | None) -> RoleDescription:
     stop = data.get("stop", {})
     return RoleDescription(
         name=name,
@@ -162,6 +193,7 @@ def _role(name: RoleName, data: Mapping[str, Any]) -> RoleDescription:
         ready=_ready(data["ready"]),
         stop_signal=signal.Signals[stop.get("signal", "SIGTERM")],
         stop_timeout_seconds=stop.get("timeout_seconds", 15),
+        image=data.get("image", image),
     )
 
 
@@ -183,10 +215,19 @@ def _further_mistakes(document: Document) -> Iterator[Mistake]:
     for role, description in roles.items():
         if role != "api" and "url" in description:
             yield document.mistake(("roles", role, "url"), "only the role 'api' has a URL", at_key=True)
+    for place, data in (("migration", document.data.get("migration", {})), *roles.items()):
+        where = ("migration",) if place == "migration" else ("roles", place)
+        if "image" in data or "image" in document.data:
+            for index, text in enumerate(data.get("command", ())):
+                if ("python", None) in used(text):
+                    yield document.mistake(
+                        (*where, "command", index),
+                        "{python} is the harness's own interpreter, which an image does not have; name the image's program",
+                    )
     started = {key: value for key, value in document.data.items() if key not in ("binding", "known_failures")}
     for place, text in _texts(started, ()):
         for name, word in used(text):
-            written = f"{{{name}}}" if word is None else f"{{{name}:{word}}}"
+            written = _written(name, word)
             if not is_known(name, word):
                 known = spelled()
                 yield document.mistake(

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Final
 
-NAMES: Final = ("database_url", "kafka_brokers", "api_url", "agent_registry_url", "python")
+NAMES: Final = ("database_url", "kafka_brokers", "api_url", "agent_registry_url", "python", "prefix")
 """Those that stand by themselves; ``{port:NAME}`` takes a word."""
 
 WITH_A_WORD: Final = ("port",)
+_PREFIX = re.compile(r"(?<!\{)\{prefix\}(?!\})")
 _PLACEHOLDER = re.compile(r"\{\{([a-z_]+(?::[A-Za-z0-9_-]+)?)\}\}|\{([a-z_]+)(?::([A-Za-z0-9_-]+))?\}")
 
 
@@ -25,6 +26,11 @@ def filled(text: str, value: Callable[[str, str | None], str]) -> str:
     return _PLACEHOLDER.sub(
         lambda match: "{" + match[1] + "}" if match[1] is not None else value(match[2], match[3]), text
     )
+
+
+def with_prefix(text: str, prefix: str) -> str:
+    """The text with its ``{prefix}`` filled in, and all else as it was."""
+    return _PREFIX.sub(lambda _: prefix, text)
 
 
 def is_known(name: str, word: str | None) -> bool:

@@ -26,6 +26,8 @@ class Launch:
     environment: Mapping[str, str]
     stop_signal: signal.Signals
     stop_timeout_seconds: float
+    told: tuple[str, ...] = ()
+    """The names of those variables that the subject is to have wherever it runs; the rest is for programs of this machine."""
 
 
 Starter = Callable[["RoleProcess", bool], None]
@@ -94,13 +96,17 @@ class RoleProcess:
         if self.is_running:
             return
         try:
-            self._process.launch(self._launch.arguments, self._launch.directory, self._launch.environment)
+            self._process.launch(self._arguments(), self._launch.directory, self._launch.environment)
         except OSError as error:
             raise SubjectError(
                 f"{self.name} cannot be started: {error.strerror or error} ({self._launch.arguments[0]}, in "
                 f"{self._launch.directory}). Install that program or correct `command` in the subject file."
             ) from error
         self._is_wanted = True
+
+    def _arguments(self) -> tuple[str, ...]:
+        """The program to start now, and its arguments."""
+        return self._launch.arguments
 
     def start(self, *, wait: bool = True) -> None:
         """Start it on its environment and port of before, and wait until it is ready; nothing happens when it runs.

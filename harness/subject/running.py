@@ -14,9 +14,11 @@ from typing import Self, overload
 
 from harness import settings
 from harness.stack import EmbeddedStack, Stack, Warden
+from harness.stack.engine import EngineSession, require_program
 from harness.stack.ports import HeldPort
 from harness.stack.process import ServerProcess
 from harness.stack.warden_process import MARKER_NAME
+from harness.subject.container_process import ContainerProcess, require_images, run_words
 from harness.subject.description import ROLES, Description, HttpReady, RoleDescription, RoleName
 from harness.subject.errors import NoSuchRole, SubjectError, ending
 from harness.subject.placeholders import filled
@@ -118,6 +120,7 @@ class RunningSubject:
         self._ports: dict[tuple[str, RoleName, int], HeldPort] = {}
         self._roles: dict[RoleName, RunningRole] = {}
         self._has_failed = False
+        self._session: EngineSession | None = None
         self._routes: Callable[[RoleName, int], Route | None] = lambda _role, _number: None
         if warden is None and isinstance(stack, EmbeddedStack):
             warden = stack.warden
@@ -163,6 +166,9 @@ class RunningSubject:
     def start(self, *, migrate: bool) -> None:
         """Run the migration and start every process; what was begun is undone when that fails."""
         try:
+            if images := self.description.images:
+                self._session = self._ending.enter_context(EngineSession())
+                require_images(self._session, images)
             if migrate:
                 self._migrate()
             for name in ROLES:
@@ -208,31 +214,54 @@ class RunningSubject:
     def process(self, role: RoleDescription, number: int, start: Starter) -> RoleProcess:
         """A process of a role with its placeholders filled and its ports held; for `RunningRole`."""
         log_path = self.log_directory / f"{role.name}-{number}.log"
-        return RoleProcess(role.name, number, log_path, self._warden, self._launch_of(role, number), start)
+        launch = self._launch_of(role, number)
+        if role.image is None or self._session is None:
+            return RoleProcess(role.name, number, log_path, self._warden, launch, start)
+        return ContainerProcess(
+            role.name, number, log_path, self._warden, launch, start, image=role.image, session=self._session
+        )
 
-    def reroute(self, routes: Callable[[RoleName, int], Route | None]) -> None:
+    def reroute(
+        self, routes: Callable[[RoleName, int], Route | None]
+    ) -> Sequence[tuple[RunningRole, list[RoleProcess]]]:
         """From its next start on, each process finds the stack where `routes` says (by role and number from 1); None is
-        where the stack is."""
+        where the stack is. Gives the processes that this is about: those that were added and have ended ask for no route,
+        of which there are only so many."""
         self._routes = routes
-        for role in self._roles.values():
-            for process in role:
+        rerouted = [
+            (role, [process for process in role if process.is_running or process.number <= self._counts[role.name]])
+            for role in self._roles.values()
+        ]
+        for role, processes in rerouted:
+            for process in processes:
                 process.relaunch_with(self._launch_of(role.description, process.number))
+        return rerouted
 
     def _launch_of(self, role: RoleDescription, number: int) -> Launch:
         description = self.description
-        given = {**description.environment, **role.environment}
+        environment, told = self._environment_of(role.environment, role.name, number)
         return Launch(
             arguments=tuple(self._filled(text, role.name, number) for text in role.arguments),
             directory=description.working_directory,
-            environment={
-                **settings.handed_on(description.pass_environment),
-                "LC_ALL": "C.UTF-8",
-                **{name: self._filled(text, role.name, number) for name, text in given.items()},
-                **self._environment,
-            },
+            environment=environment,
             stop_signal=role.stop_signal,
             stop_timeout_seconds=role.stop_timeout_seconds,
+            told=told,
         )
+
+    def _environment_of(
+        self, own: Mapping[str, str], role: RoleName, number: int
+    ) -> tuple[dict[str, str], tuple[str, ...]]:
+        """The variables of a process, and the names of those that it is to have in a container as well."""
+        handed_on = settings.handed_on(self.description.pass_environment)
+        given = {**self.description.environment, **own}
+        told = {
+            **{name: handed_on[name] for name in self.description.pass_environment if name in handed_on},
+            "LC_ALL": "C.UTF-8",
+            **{name: self._filled(text, role, number) for name, text in given.items()},
+            **self._environment,
+        }
+        return {**handed_on, **told}, tuple(told)
 
     def ready_url(self, role: RoleDescription, process: RoleProcess) -> str:
         """The URL of an `HttpReady` for one process; empty for another kind."""
@@ -243,14 +272,11 @@ class RunningSubject:
         if migration is None:
             return
         tool = ServerProcess("migration", self.log_directory / "migration.log", self._warden, signal.SIGTERM)
-        given = {**self.description.environment, **migration.environment}
-        environment = {
-            **settings.handed_on(self.description.pass_environment),
-            "LC_ALL": "C.UTF-8",
-            **{name: self._filled(text, "api", 1) for name, text in given.items()},
-            **self._environment,
-        }
+        environment, told = self._environment_of(migration.environment, "api", 1)
         arguments = [self._filled(text, "api", 1) for text in migration.arguments]
+        if migration.image is not None and self._session is not None:
+            name = f"plumbline-{self._session.id}-migration"
+            arguments = [*run_words(require_program(), self._session, name, migration.image, told, arguments)]
         try:
             tool.launch(arguments, self.description.working_directory, environment)
         except OSError as error:

@@ -22,6 +22,10 @@ class Subject:
         """Read a subject file. Raises :class:`MistakesFound` with file, line and column of each mistake."""
         return cls(read_description(Path(path)))
 
+    def with_prefix(self, prefix: str) -> Self:
+        """The same one, with this for `{prefix}`, which is nothing otherwise."""
+        return type(self)(read_description(self.description.path, prefix))
+
     @property
     def name(self) -> str:
         """The subject's name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.faults.points import Kind
@@ -17,12 +18,18 @@ MOST_BYTES = 256 * 1024 * 1024
 _COPYING = frozenset((b"G", b"H", b"W"))
 
 
-async def serve(gate: Gate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+NameOf = Callable[[str], str]
+"""What a table is called in fault points."""
+
+
+async def serve(
+    gate: Gate, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name_of: NameOf = lambda table: table
+) -> None:
     """Carry one client's connection until either side ends it."""
     connection = await gate.connect(reader, writer)
     if connection is None:
         return
-    line = _Line(connection)
+    line = _Line(connection, name_of)
     await connection.run(asyncio.create_task(line.requests()), asyncio.create_task(line.responses()))
 
 
@@ -43,8 +50,9 @@ class _Unit:
 
 
 class _Line:
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, name_of: NameOf) -> None:
         self._connection = connection
+        self._name_of = name_of
         self._decider = connection.gate.decider
         self._process = connection.gate.process
         self._units: deque[_Unit] = deque()
@@ -182,7 +190,8 @@ class _Line:
         return True
 
     async def _before(self, names: set[str], *, is_write: bool = False) -> Decision:
-        decision = await self._decider.before(self._process, "write" if is_write else "commit", sorted(names))
+        called = sorted({self._name_of(name) for name in names})
+        decision = await self._decider.before(self._process, "write" if is_write else "commit", called)
         if decision.passage is Passage.CLOSE:
             self._connection.reset()
             raise Closed

@@ -62,9 +62,9 @@ class ProxyServer:
         """Listen in front of the broker, on the port that the broker advertises. Raises OSError."""
         self.call(self._listen(lambda reader, writer: kafka.serve(gate, name_of, reader, writer), port))
 
-    def open_postgres(self, gate: Gate) -> int:
+    def open_postgres(self, gate: Gate, name_of: postgres.NameOf = lambda table: table) -> int:
         """Listen in front of the database on a free port, which is given back. Raises OSError."""
-        return self.call(self._listen(lambda reader, writer: postgres.serve(gate, reader, writer), 0))
+        return self.call(self._listen(lambda reader, writer: postgres.serve(gate, reader, writer, name_of), 0))
 
     async def _listen(self, serve: _Serve, port: int) -> int:
         async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

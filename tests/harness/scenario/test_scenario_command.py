@@ -51,6 +51,7 @@ timeline:
   - rest: {method: POST, path: /workflows, raw: "{", status: 400}
   - fault: {at: {role: consumer, boundary: commit, nth: 3}, do: kill_after}
   - exhaust: {part: database, seconds: 3}
+  - fill: {part: broker, seconds: 4}
   - wait: {any: [{ready: consumer}, {not: {rest: {path: /health}, status: 503}}]}
   - all: [{cancel: many}, {when: {run: r, is: RUNNING}, cancel: r}]
 expect:

@@ -142,6 +142,6 @@ def test_an_external_stack_has_addresses_and_no_faults() -> None:
     stack.start()
     for part in (stack.broker, stack.database):
         for fault in (part.kill, part.stop, part.start, part.pause, part.resume, part.is_serving):
-            with pytest.raises(NotInOurHands, match="Take the embedded stack"):
+            with pytest.raises(NotInOurHands, match=r"Take a stack of the harness.s own"):
                 fault()
     stack.stop()

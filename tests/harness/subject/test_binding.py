@@ -24,6 +24,26 @@ def test_without_a_binding_everything_has_the_contract_s_names() -> None:
     assert not binding.has_own_rows
 
 
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ({}, {"workflow_runs": "workflow_runs", "step_executions": "step_executions"}),
+        (
+            {"runs": "SELECT job_id AS run_id FROM public.jobs", "steps": 'SELECT id FROM "JobSteps" WHERE true'},
+            {"jobs": "workflow_runs", "JobSteps": "step_executions"},
+        ),
+        ({"runs": "SELECT * FROM a JOIN b USING (id)", "steps": "SELECT * FROM c"}, {"c": "step_executions"}),
+        (
+            {"runs": "SELECT * FROM both_of_them", "steps": "SELECT * FROM both_of_them"},
+            {"both_of_them": "workflow_runs"},
+        ),
+    ],
+)
+def test_tables_are_known_by_the_queries_that_read_them(rows: dict[str, str], expected: dict[str, str]) -> None:
+    """Each query that reads one table alone tells what that stands for, so that fault points can name it."""
+    assert Binding.read({"rows": rows}).tables == expected
+
+
 def test_topics_and_fields_are_renamed_and_others_stay() -> None:
     binding = Binding.read(_DATA)
     assert (binding.topic("tasks"), binding.topic("results")) == ("jobs", "results.topic")

@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 import contract
-from harness.exploration.reducing import smaller_cases
 from harness.generation import Case, Size, cases
 from harness.oracle import Plan, Undecided
 from harness.oracle.references import references_in
+from harness.shrinking.cases import smaller_cases
 
 _VALIDATOR = Draft202012Validator(contract.schema("workflow"))
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from harness.exploration.mending import lists_of, mended, with_changes
 from harness.generation import Case
 from harness.generation.needs import needs_of
 from harness.oracle import Plan
+from harness.shrinking.mending import lists_of, mended, with_changes
 
 Json = Any
 Raw = dict[str, Any]

@@ -1,0 +1,205 @@
+"""python -m tests.mutants.explored: how long `plumbline explore` alone takes to find each mutant, and how small it gets it.
+
+Nothing is told to explore but the mutant's subject file. What comes out is tried on the mutant (explore does so itself)
+and on the reference, which must pass it. Each result is added to a file as it comes, so that a session can be gone on
+with: to try every mutant takes hours.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import click
+from ruamel.yaml import YAML
+
+from tests.mutants import subjects
+from tests.mutants.catalogue import MUTANTS
+
+RESULTS = subjects.ROOT / "results" / "explored"
+PAGE = subjects.ROOT / "docs" / "explored-mutants.md"
+_PLUMBLINE = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", "from harness.cli.commands import main; main()"]
+_STARTING_SECONDS = 180.0
+"""What an exploration may take beyond its time and that of shrinking: a stack and a subject start and stop."""
+
+_HEAD = """# What `plumbline explore` finds by itself
+
+Written by `python -m tests.mutants.explored`; do not edit it. Each mutant was explored with nothing known of it, until a run
+was not as the contract allows, for {minutes:g} minutes at most. What was found is the smallest scenario file that came of
+it: *steps* are those of its workflow, *acts* all of its timeline but the one that asks for the run. It has to fail on the
+mutant and to pass on the reference.
+"""
+
+
+@dataclass(frozen=True)
+class Explored:
+    """`found_seconds` is None when nothing was found within the time; `trouble` why nothing can be said."""
+
+    mutant: str
+    runs: int = 0
+    found_seconds: float | None = None
+    clause: str | None = None
+    steps: int | None = None
+    acts: int | None = None
+    fails_on_mutant: bool | None = None
+    passes_on_reference: bool | None = None
+    trouble: str | None = None
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--only", multiple=True, metavar="NAME", help="Explore this mutant alone; may be given several times.")
+@click.option("--minutes", type=float, default=5.0, show_default=True, help="For each at most.")
+@click.option("--shrink-seconds", type=int, default=60, show_default=True)
+@click.option("--resume", is_flag=True, help="Keep what is known already, and explore the others.")
+@click.option("--most", type=click.IntRange(1), help="Explore so many at most, and leave the others to the next time.")
+@click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, help="Where results go.")
+@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE, help="The table to write.")
+def main(
+    only: tuple[str, ...],
+    minutes: float,
+    shrink_seconds: int,
+    resume: bool,
+    most: int | None,
+    results: Path,
+    page: Path,
+) -> None:
+    """Have explore look for the mutants, and write the table of what it found."""
+    names = [mutant.name for mutant in MUTANTS if not only or mutant.name in only]
+    if unknown := set(only) - set(names):
+        raise click.ClickException(f"no mutant is called {', '.join(sorted(unknown))}")
+    record = results / "explored.jsonl"
+    if not resume:
+        shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True, exist_ok=True)
+    known = {one.mutant: one for one in _read(record) if one.trouble is None}
+    left = [name for name in names if name not in known][:most]
+    for number, name in enumerate(left, 1):
+        one = known[name] = explored(name, results, minutes * 60, shrink_seconds)
+        with record.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(one)) + "\n")
+        click.echo(f"{number}/{len(left)} {_told(one)}")
+    ordered = [known[mutant.name] for mutant in MUTANTS if mutant.name in known]
+    click.echo(summary(ordered))
+    if not only:
+        page.write_text(_page(ordered, minutes), encoding="utf-8")
+
+
+def explored(name: str, results: Path, seconds: float, shrink_seconds: float) -> Explored:
+    """Explore one mutant, and try what came out on the reference."""
+    directory = results / name
+    with tempfile.TemporaryDirectory(prefix="plumbline-explored-") as folder:
+        subject = subjects.write(name, Path(folder))
+        asked = ["explore", str(subject), "--for", f"{seconds:g}s", "--shrink-for", f"{shrink_seconds:g}s"]
+        asked += ["--report", str(directory)]
+        code, told = _run(asked, seconds + 3 * shrink_seconds + _STARTING_SECONDS)
+    if code not in (0, 1):
+        return Explored(name, trouble=" ".join(told.split())[-300:] or f"it ended with {code}")
+    counts = json.loads((directory / "exploration.json").read_text(encoding="utf-8"))
+    if code == 0:
+        return Explored(name, counts["runs"])
+    files = sorted((directory / "scenarios").rglob("*.yaml"), key=lambda path: path.stat().st_size)
+    if not files:
+        # A process that dies of what it reads leaves no run to make smaller.
+        return Explored(
+            name, counts["runs"], counts["seconds"], trouble=None if counts["deaths"] else "no file came out"
+        )
+    smallest = files[0]
+    data = YAML(typ="safe").load(smallest)
+    steps = sum(len(workflow["steps"]) for workflow in data["workflows"].values())
+    fails = _verdict_of(directory, smallest)
+    passes, _ = _run(
+        ["check", str(subjects.REFERENCE), "--scenarios", str(smallest), "--jobs", "1", "--report", str(directory / "on-reference")],
+        _STARTING_SECONDS,
+    )  # fmt: skip
+    return Explored(
+        name, counts["runs"], counts["seconds"], data["clauses"][0], steps, len(data["timeline"]) - 1, fails, passes == 0
+    )  # fmt: skip
+
+
+def _verdict_of(directory: Path, scenario: Path) -> bool | None:
+    """Whether explore saw the file fail on the mutant; it says so when it did not."""
+    for line in (directory / "outcomes.jsonl").read_text(encoding="utf-8").splitlines():
+        outcome = json.loads(line)
+        if Path(outcome.get("scenario_file") or "").name == scenario.name:
+            return "as a scenario file it is" not in (outcome.get("reason") or "")
+    return None
+
+
+def _run(arguments: Sequence[str], seconds: float) -> tuple[int, str]:
+    """The exit code of a command and the end of what it said; a command that does not end is ended, with its stack."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        process = subprocess.Popen(
+            [*_PLUMBLINE, *arguments], stdout=said, stderr=subprocess.STDOUT, cwd=subjects.ROOT, start_new_session=True
+        )
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+            code = -1
+        said.seek(0)
+        return code, said.read()[-2000:]
+
+
+def _read(record: Path) -> Iterator[Explored]:
+    if record.exists():
+        for line in record.read_text(encoding="utf-8").splitlines():
+            yield Explored(**json.loads(line))
+
+
+def _told(one: Explored) -> str:
+    if one.trouble is not None:
+        return f"{one.mutant}: {one.trouble}"
+    if one.found_seconds is None:
+        return f"{one.mutant}: not found in {one.runs} runs"
+    size = "a process died" if one.steps is None else f"{one.clause}, {one.steps} steps, {one.acts} acts"
+    doubts = "" if one.fails_on_mutant is not False else "; the file passes on the mutant"
+    doubts += "" if one.passes_on_reference is not False else "; the file fails on the reference"
+    return f"{one.mutant}: found after {one.found_seconds:.0f} s and {one.runs} runs ({size}{doubts})"
+
+
+def summary(explored: Sequence[Explored]) -> str:
+    """What came of all of them, in a sentence."""
+    found = [one for one in explored if one.found_seconds is not None]
+    small = [(one.steps, one.acts) for one in found if one.steps is not None and one.acts is not None]
+    told = f"{len(found)} of {len(explored)} mutants found"
+    if small:
+        told += (
+            f", median {median(one.found_seconds or 0 for one in found):.0f} s; files of {median(s for s, _ in small):g} steps"
+            f" and {median(a for _, a in small):g} acts (medians); "
+            f"{sum(one.fails_on_mutant is True for one in found)} fail on their mutant, "
+            f"{sum(one.passes_on_reference is True for one in found)} pass on the reference"
+        )
+    return told + "."
+
+
+def _page(explored: Sequence[Explored], minutes: float) -> str:
+    wrong = {mutant.name: mutant.wrong for mutant in MUTANTS}
+    marks = {True: "yes", False: "**no**", None: ""}
+    lines = [
+        f"| `{one.mutant}` | {wrong[one.mutant]} | {one.runs} | "
+        + ("not found" if one.found_seconds is None else f"{one.found_seconds:.0f}")
+        + f" | {one.clause or ''} | {'' if one.steps is None else one.steps} | {'' if one.acts is None else one.acts} | "
+        f"{marks[one.fails_on_mutant]} | {marks[one.passes_on_reference]} |"
+        for one in explored
+        if one.trouble is None
+    ]
+    head = "| mutant | what is wrong | runs | found after s | clause | steps | acts | fails on it | reference passes |"
+    return "\n".join([_HEAD.format(minutes=minutes), summary(explored), "", head, "| --- " * 9 + "|", *lines, ""])
+
+
+if __name__ == "__main__":
+    main()
