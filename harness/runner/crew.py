@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kafka.errors import KafkaError
+
 from harness.runner.bench import Bench
 from harness.runner.run import SHRINK_SECONDS, history_path, known_failure, run
 from harness.scenario.model import Scenario
@@ -88,6 +90,9 @@ class Crew:
         for future in list(self._futures.values()):
             if not future.cancelled():
                 future.exception()
+        if self._bench is not None and not _adds_processes(scenario):
+            with contextlib.suppress(KafkaError):
+                self._bench.processes.await_departures()
         outcome = self._run(scenario)
         self._restore()
         return outcome
@@ -174,3 +179,8 @@ class Crew:
             scenario_file=scenario.path,
             known_failure=known_failure(scenario, self._subject),
         )
+
+
+def _adds_processes(scenario: Scenario) -> bool:
+    """Those that do wait themselves for the group to be as they want it."""
+    return any(one.word == "add" for act in scenario.timeline for one in (act, *act.arguments.get("acts", ())))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _GROUP_EMPTY_SECONDS = 40.0
 _READY_SECONDS = 90.0
+_DEPARTURE_SECONDS = 15.0
 _REQUEST_MS = 5000
 _PARTS = ("broker", "database")
 
@@ -38,6 +40,7 @@ class Processes:
         self._doubtful: set[str] = set()
         self._disturbed = False
         self._parts_away: set[str] = set()
+        self._departing: set[str] = set()
         self._lock = threading.RLock()
 
     def doubt(self, names: Iterable[str]) -> None:
@@ -69,6 +72,7 @@ class Processes:
             with contextlib.suppress(NotRunning):
                 process.kill()
                 writer.add("process", "killed", process=name)
+                self._departing.add(role)
                 self._note_away(name)
             self._paused.discard(name)
 
@@ -76,6 +80,7 @@ class Processes:
         """An orderly end."""
         for name, process in self._each(role, number):
             process.stop()
+            self._departing.add(role)
             self._note_away(name)
             writer.add("process", "stopped", process=name, exit_code=getattr(process, "exit_code", None))
             self._paused.discard(name)
@@ -197,6 +202,7 @@ class Processes:
                 for process in role[self._baseline[name] :]:
                     if process.is_running:
                         process.stop()
+                        self._departing.add(name)
             self._paused.clear()
             self._doubtful.clear()
             self._parts_away.clear()
@@ -207,6 +213,33 @@ class Processes:
             for name in self._running.roles:
                 self._await_ready(name)
             self._disturbed = False
+
+    def await_departures(self) -> None:
+        """Wait until processes that have ended are no members of their groups any more, a usual session at most.
+
+        Until then Kafka keeps their partitions for them, and nobody reads what comes there: a scenario that begins in such a
+        moment and has time-outs of its own would be about the one before it."""
+        with self._lock:
+            departing, self._departing = self._departing, set()
+            groups = {role: self._running.description.groups.get(role) for role in departing & set(self._running.roles)}
+            if not any(groups.values()):
+                return
+            admin = KafkaAdminClient(
+                bootstrap_servers=self._stack.kafka_brokers.split(","),
+                request_timeout_ms=_REQUEST_MS,
+                bootstrap_timeout_ms=_REQUEST_MS,
+            )
+            deadline = time.monotonic() + _DEPARTURE_SECONDS
+            try:
+                for role, group in groups.items():
+                    running = sum(process.is_running for process in self._role(role))
+                    while group and len(admin.describe_groups([group])[group]["members"]) > running:
+                        if time.monotonic() > deadline:
+                            log.warning("members of the group %s stay although their processes have ended", group)
+                            break
+                        time.sleep(0.1)
+            finally:
+                admin.close()
 
     def close(self) -> None:
         """Let go of the watches."""

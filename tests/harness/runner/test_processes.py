@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from kafka import KafkaAdminClient
 
 from harness.history import HistoryWriter
+from harness.runner import Bench
 from harness.runner.errors import SetUpBroke
 from harness.runner.processes import Processes
 from harness.stack import Stack
@@ -112,3 +115,23 @@ def test_an_act_that_hits_something_is_noted(
     writer = HistoryWriter(None)
     act(processes, writer)
     assert [(event.kind, event["process"]) for event in writer.history().events] == events
+
+
+def test_a_process_that_ended_is_out_of_its_group_before_the_next_scenario(bench: Bench) -> None:
+    """A static member that stops in order stays until its session times out, and its partitions with it."""
+    group = bench.running.description.groups["bridge"]
+    processes, writer = bench.processes, HistoryWriter(None)
+    admin = KafkaAdminClient(bootstrap_servers=bench.stack.kafka_brokers.split(","))
+    try:
+        processes.add(writer, "bridge")
+        deadline = time.monotonic() + 60
+        while processes.lacking("bridge") is not None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(admin.describe_groups([group])[group]["members"]) == 2
+        processes.remove(writer, "bridge")
+        processes.restore()
+        processes.await_departures()
+        assert len(admin.describe_groups([group])[group]["members"]) == 1
+    finally:
+        admin.close()
