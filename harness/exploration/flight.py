@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
-class _Eyes:
+class Eyes:
     """The observer, for a world whose rows are followed or not."""
 
     def __init__(self, observer: Observer, is_followed: bool) -> None:
@@ -43,7 +43,7 @@ class _Ground:
 
     def __init__(self, bench: Bench, is_followed: bool) -> None:
         self._bench = bench
-        self.observer = _Eyes(bench.observer, is_followed)
+        self.observer = Eyes(bench.observer, is_followed)
         self.records: list[Mapping[str, Any]] = []
 
     def register_agent(self, _: Scope, record: Mapping[str, Any]) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import contract
 from harness.exploration import scenario_of
+from harness.exploration.flight import Eyes
 from harness.history import Event, HistoryWriter
-from harness.observer import Observer, Scope
 from harness.runner import acts
 from harness.runner.world import World
 from harness.scenario.model import Act, Scenario
@@ -32,23 +32,11 @@ class _Ground:
 
     def __init__(self, bench: Bench, is_followed: bool = False) -> None:
         self._bench = bench
-        self.observer = _Eyes(bench.observer, is_followed)
+        self.observer = Eyes(bench.observer, is_followed)
         self.armed_faults = self
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bench, name)
-
-
-class _Eyes:
-    def __init__(self, observer: Observer, is_followed: bool) -> None:
-        self._observer = observer
-        self._is_followed = is_followed
-
-    def open(self, writer: HistoryWriter) -> Scope:
-        return self._observer.open(writer, is_followed=self._is_followed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._observer, name)
 
 
 class Common:
