@@ -25,7 +25,7 @@ from system.ports import Message, Received
 _TOPICS = ("requests", "cancellations", "results")
 _RUNS = tuple(f"run-{number:08x}-6f0c-4d5e-9a51-5d3f7c1b8a42" for number in range(1, 4))
 _DEADLINE_SECONDS = 10.0
-_TIMEOUT_SECONDS = 0.05
+_TIMEOUT_SECONDS = 1.0
 
 
 def prepare(database_url: str) -> Engine:
