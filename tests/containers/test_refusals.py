@@ -15,7 +15,7 @@ from harness.stack import engine as engine_module
 from harness.subject import Subject, SubjectError
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = 180
 
 
 def told(*words: str, **variables: str) -> tuple[int, str]:
@@ -35,7 +35,15 @@ def told(*words: str, **variables: str) -> tuple[int, str]:
     "words",
     [
         ("pytest", "scenarios/api/health.yaml", "--stack", "containers"),
-        ("plumbline", "check", "subjects/reference.yaml", "--stack", "containers", "-k", "health"),
+        (
+            "plumbline",
+            "check",
+            "subjects/reference.yaml",
+            "--stack",
+            "containers",
+            "--scenarios",
+            "scenarios/api/health.yaml",
+        ),
         ("plumbline", "faults", "subjects/reference.yaml", "--stack", "containers", "--limit", "1"),
         ("plumbline", "explore", "subjects/reference.yaml", "--stack", "containers", "--for", "1s"),
     ],
