@@ -163,7 +163,7 @@ class Oracle:
         """What a reference to the step may find there: outputs, and MISSING."""
         recorded = [] if context else self._composites.get(step, [])
         ended = self.endings(step, context)
-        if self.plan.kind(step) == "loop" and self.plan.steps[step]["loop_config"].get("on_error") == "collect":
+        if self._collects(step):
             # The text of an error_message in a failed entry is the executor's own.
             ended = None if ended is None or any("FAILED" in str(end.output) for end in ended) else ended
         if ended is None:
@@ -171,8 +171,29 @@ class Oracle:
         found = [*(end.output for end in ended if end.status == "COMPLETED"), *recorded]
         if not found:
             return [MISSING] if self._is_complete else None
-        # What follows a step of the chain has never run without its output; a nested one may have had none at first.
-        return [*found, MISSING] if self._was_retried and step in self.plan.slots else found
+        # What follows a step of the chain has never run without its output; a nested one may have had none at first, or not
+        # have run at all where nothing is recorded of it.
+        may_lack = step in self.plan.slots and (self._was_retried or not self._has_run(step, context, recorded))
+        return [*found, MISSING] if may_lack else found
+
+    def _collects(self, step: str) -> bool:
+        """Whether a loop that collects errors is in its output, at any depth."""
+        inside = [one for one in self.plan.steps if one == step or step in self.plan.above(one)]
+        return any(
+            self.plan.kind(one) == "loop" and self.plan.steps[one]["loop_config"].get("on_error") == "collect"
+            for one in inside
+        )
+
+    def _has_run(self, step: str, context: Context, recorded: list[Any]) -> bool:
+        """Whether a step is known to have run: an agent step by its record; a composite by its row, or by a step inside it,
+        since one that asks nobody has an end by its parts whether it was begun or not."""
+        if recorded or self.plan.kind(step) == "agent":
+            return True
+        inside = [one for one in self.plan.agents if step in self.plan.above(one)]
+        depth = len(context)
+        return any(self._of_agent(one, context) for one in inside if len(self.plan.loops_around(one)) == depth) or (
+            not context and any(self._of_step.get(one) for one in inside)
+        )
 
     def _of_agent(self, step: str, context: Context) -> list[Ended] | None:
         entries = self._of_step.get(step, [])
@@ -181,6 +202,9 @@ class Oracle:
             if inputs is None:
                 return None
             entries = [entry for key in inputs.keys for entry in self._of_input.get((step, key), ())]
+            if inputs.unresolvable:
+                # It has failed without an input by which its record could be told from another iteration's (REF-11).
+                return distinct([*(Ended(one.status, one.output) for one in entries), Ended("FAILED", None)])
         return distinct(Ended(entry.status, entry.output) for entry in entries)
 
     def _of_begun_composite(self, step: str, context: Context) -> list[Ended] | None:
