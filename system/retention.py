@@ -20,14 +20,19 @@ from sqlalchemy import Connection, Engine, text
 
 # Whoever may still owe Kafka a message of a run keeps it. `updated_at` is the moment of the end: nothing changes it later.
 # The cursor walks the index (created_at, id), so that no batch passes by the rows of the batches before it.
-_CHOOSE = """
-    SELECT r.run_id, r.id, r.created_at, r.workflow_definition_id FROM workflow_runs r
+_OF_THE_OLD = """
+    FROM workflow_runs r
     WHERE r.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND r.updated_at < :ended_before
-      AND r.created_at < :ended_before AND (r.created_at, r.id) > (:after_created, :after_id)
+      AND r.created_at < :ended_before
       AND NOT EXISTS (SELECT FROM outbox o WHERE o.id IN (r.outbox_id, r.updates_outbox_id))
-    ORDER BY r.created_at, r.id LIMIT :batch
 """
-_CHOOSE_AND_LOCK = text(_CHOOSE + " FOR UPDATE OF r SKIP LOCKED")
+_CHOOSE_AND_LOCK = text(
+    f"""
+    SELECT r.run_id, r.id, r.created_at, r.workflow_definition_id {_OF_THE_OLD}
+      AND (r.created_at, r.id) > (:after_created, :after_id)
+    ORDER BY r.created_at, r.id LIMIT :batch FOR UPDATE OF r SKIP LOCKED
+    """
+)
 # jsonb, whose text has no line breaks of its own; numbers keep their digits.
 _LINES = text(
     """
@@ -54,14 +59,7 @@ _DELETIONS = tuple(
 _DELETE_KEYS = text(
     "DELETE FROM execution_keys WHERE definition_id = ANY(cast(:definition_ids AS uuid[])) AND run_id = ANY(:run_ids)"
 )
-_COUNT = text(
-    """
-    SELECT count(*) FROM workflow_runs r
-    WHERE r.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND r.updated_at < :ended_before
-      AND r.created_at < :ended_before
-      AND NOT EXISTS (SELECT FROM outbox o WHERE o.id IN (r.outbox_id, r.updates_outbox_id))
-    """
-)
+_COUNT = text(f"SELECT count(*) {_OF_THE_OLD}")
 _EARLIEST = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 
 

@@ -14,6 +14,7 @@ import click
 from kafka.errors import KafkaError
 from rich.console import Console
 
+from harness.cli import variables
 from harness.document import MistakesFound
 from harness.faults.grid import page
 from harness.faults.grid.base import Base, UnusableWorkflow, ready_made
@@ -82,7 +83,7 @@ def faults(
     if fresh:
         results.path.unlink(missing_ok=True)
         results = Results(results.path)
-    environment = _environment(settings)
+    environment = variables.environment(settings)
     make = bench_maker(subject, stack, counts={"consumer": consumers}, environment=environment)
     display = _Display(console, subject_file)
     begun = time.monotonic()
@@ -139,13 +140,6 @@ def _kinds(text: str) -> tuple[Kind, ...]:
     if unknown := [word for word in wanted if word not in KINDS]:
         raise click.UsageError(f"no kind of fault is called {', '.join(unknown)}; expected some of {', '.join(KINDS)}")
     return tuple(kind for kind in KINDS if not wanted or kind in wanted)
-
-
-def _environment(settings: Sequence[str]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in settings]
-    if wrong := [name for name, equals, _ in pairs if not equals or not name]:
-        raise click.UsageError(f"expected NAME=VALUE, found {wrong[0]!r}")
-    return {name: value for name, _, value in pairs}
 
 
 class _Display:

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from harness.cli import variables
 from harness.cli.durations import Duration
 from harness.document import MistakesFound
 from harness.runner.errors import Broken, NotSupported, SetUpBroke
@@ -84,7 +85,7 @@ def soak(
     except MistakesFound as mistakes:
         click.echo(str(mistakes), err=True)
         sys.exit(UNUSABLE)
-    environment = dict(_pair(one) for one in settings)
+    environment = variables.environment(settings)
     plan = Soak(seconds, rate, groups, seed, every_seconds, directory)
     try:
         with contextlib.ExitStack() as ending:
@@ -116,13 +117,6 @@ def _groups(wanted: str) -> Sequence[str]:
             f"no group of faults is called {unknown[0]!r}; expected some of {', '.join(GROUPS)}, or all, or none"
         )
     return tuple(one for one in GROUPS if one in names)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"expected NAME=VALUE, found {text!r}")
-    return name, value
 
 
 class _Display:

@@ -61,10 +61,10 @@ def badge(report: Report) -> str:
 
 
 @cache
-def templates() -> jinja2.Environment:
-    """The templates of all pages; whatever is put in is escaped."""
+def templates(package: str = "harness.report") -> jinja2.Environment:
+    """The templates of a package's pages; whatever is put in is escaped."""
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.report"),
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

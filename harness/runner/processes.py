@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _GROUP_EMPTY_SECONDS = 40.0
 _READY_SECONDS = 90.0
 _DEPARTURE_SECONDS = 15.0
+_LOOK_SECONDS = 0.1
 _REQUEST_MS = 5000
 _PARTS = ("broker", "database")
 
@@ -169,16 +170,9 @@ class Processes:
         alive = [process for process in self._role(group) if process.is_running]
         if alive:
             self.stop(writer, group, None)
-        admin = KafkaAdminClient(
-            bootstrap_servers=self._stack.kafka_brokers.split(","),
-            request_timeout_ms=_REQUEST_MS,
-            bootstrap_timeout_ms=_REQUEST_MS,
-        )
-        try:
+        with self._administering() as admin:
             read = set(admin.list_group_offsets({names[group]: None})[names[group]])
             _set_back(admin, names[group], {part: offset for part, offset in offsets.items() if part in read})
-        finally:
-            admin.close()
         self._launch(writer, group, alive)
 
     def restore(self) -> None:
@@ -224,22 +218,27 @@ class Processes:
             groups = {role: self._running.description.groups.get(role) for role in departing & set(self._running.roles)}
             if not any(groups.values()):
                 return
-            admin = KafkaAdminClient(
-                bootstrap_servers=self._stack.kafka_brokers.split(","),
-                request_timeout_ms=_REQUEST_MS,
-                bootstrap_timeout_ms=_REQUEST_MS,
-            )
             deadline = time.monotonic() + _DEPARTURE_SECONDS
-            try:
+            with self._administering() as admin:
                 for role, group in groups.items():
                     running = sum(process.is_running for process in self._role(role))
                     while group and len(admin.describe_groups([group])[group]["members"]) > running:
                         if time.monotonic() > deadline:
                             log.warning("members of the group %s stay although their processes have ended", group)
                             break
-                        time.sleep(0.1)
-            finally:
-                admin.close()
+                        time.sleep(_LOOK_SECONDS)
+
+    @contextlib.contextmanager
+    def _administering(self) -> Iterator[KafkaAdminClient]:
+        admin = KafkaAdminClient(
+            bootstrap_servers=self._stack.kafka_brokers.split(","),
+            request_timeout_ms=_REQUEST_MS,
+            bootstrap_timeout_ms=_REQUEST_MS,
+        )
+        try:
+            yield admin
+        finally:
+            admin.close()
 
     def close(self) -> None:
         """Let go of the watches."""

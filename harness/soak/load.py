@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from harness.exploration.flight import TERMINAL
 from harness.exploration.statuses import StatusReader
 from harness.observer import Scope
 from harness.runner.bench import Bench
@@ -20,7 +21,7 @@ from harness.soak.everyone import Everyone
 from harness.soak.ledger import Ledger
 from harness.soak.mix import KINDS, input_of
 from harness.soak.recovery import Recoveries
-from harness.soak.underway import TERMINAL, Common, UnderWay
+from harness.soak.underway import Common, UnderWay
 from harness.soak.verdicts import Verdicts
 
 log = logging.getLogger(__name__)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import jinja2
 from markupsafe import Markup
 
 from harness.report import page
@@ -61,7 +60,7 @@ def html(data: Mapping[str, Any]) -> str:
     )
     drawings = [_drawing(data, field, title, unit) for field, title, unit in titles]
     return (
-        _templates()
+        page.templates("harness.soak")
         .get_template("soak.html.j2")
         .render(
             data=data,
@@ -73,16 +72,6 @@ def html(data: Mapping[str, Any]) -> str:
             style=Markup(style),
             style_hash=page.hash_of(style),
         )
-    )
-
-
-def _templates() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("harness.soak"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import contract
 from harness.exploration import scenario_of
-from harness.exploration.flight import Eyes
+from harness.exploration.flight import TERMINAL, Eyes
 from harness.history import Event, HistoryWriter
 from harness.runner import acts
 from harness.runner.world import World
@@ -20,7 +20,6 @@ from harness.soak.mix import CANCELLED_AT, Kind
 if TYPE_CHECKING:
     from harness.runner.bench import Bench
 
-TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _ASKING_SECONDS = 90.0
 _RUN, _WORKFLOW = "r", "main"
 Progress = Callable[[str, float], None]

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from harness.exploration import Judged, judge
+from harness.exploration.flight import TERMINAL
+from harness.exploration.found import write_history
 from harness.history import Event
-from harness.history.file import encode
 from harness.soak.ledger import Ledger, sorted_out
-from harness.soak.underway import TERMINAL, UnderWay
+from harness.soak.underway import UnderWay
 
 LATE_SECONDS: Final = 30.0
 """How long after its end messages of a run may still come, before what is missing counts as never sent."""
@@ -110,6 +111,5 @@ class Verdicts:
             return None
         self._kept += 1
         path = self._directory / "histories" / f"{run.marker}.jsonl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(f"{encode(event)}\n" for event in events), encoding="utf-8")
+        write_history(events, path)
         return str(path)

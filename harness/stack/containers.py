@@ -32,6 +32,7 @@ from harness.stack.postgres import (
 )
 from harness.stack.progress import ProgressDisplay, SilentProgress
 from harness.stack.server_container import ServerContainer
+from harness.stack.stack import of_started_stack
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -142,16 +143,12 @@ class ContainerStack:
     @property
     def broker(self) -> ContainerBroker:
         """The broker; exists from the start to the stop of the stack."""
-        if self._broker is None:
-            raise StackError(_NOT_STARTED)
-        return self._broker
+        return of_started_stack(self._broker)
 
     @property
     def database(self) -> ContainerDatabase:
         """The database server; exists from the start to the stop of the stack."""
-        if self._database is None:
-            raise StackError(_NOT_STARTED)
-        return self._database
+        return of_started_stack(self._database)
 
     def start(self) -> None:
         """Start both and return when both serve. What was begun is undone when that fails.
@@ -233,9 +230,6 @@ class ContainerStack:
 
     def _forget(self) -> None:
         self._database = self._broker = self.session_id = None
-
-
-_NOT_STARTED = "The stack is not started: call start(), or use it as a context manager."
 
 
 def _held(purpose: str, undo: contextlib.ExitStack) -> HeldPort:

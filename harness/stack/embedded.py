@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 from harness import settings
 from harness.stack.artifacts import Fetch, ensure_jars, fetch_from_repository, read_lock
@@ -20,11 +20,11 @@ from harness.stack.ports import HeldPort
 from harness.stack.postgres import PostgresDatabase
 from harness.stack.process import RunAs
 from harness.stack.progress import ProgressDisplay, SilentProgress
+from harness.stack.stack import of_started_stack
 from harness.stack.unprivileged import can_traverse, database_user, reachable_installation, temporary_parent
 from harness.stack.warden import Warden
 
 _PORT_TRIES = 3
-_T = TypeVar("_T")
 
 
 class EmbeddedStack:
@@ -77,17 +77,17 @@ class EmbeddedStack:
     @property
     def broker(self) -> KafkaBroker:
         """The broker; exists from the start to the stop of the stack."""
-        return _of_started_stack(self._broker)
+        return of_started_stack(self._broker)
 
     @property
     def database(self) -> PostgresDatabase:
         """The database server; exists from the start to the stop of the stack."""
-        return _of_started_stack(self._database)
+        return of_started_stack(self._database)
 
     @property
     def warden(self) -> Warden:
         """Who cleans up after this process; further processes may be put under its watch."""
-        return _of_started_stack(self._warden)
+        return of_started_stack(self._warden)
 
     def start(self) -> None:
         """Start both servers and return when both serve. What was begun is undone when that fails.
@@ -197,12 +197,6 @@ class EmbeddedStack:
 
     def _forget(self) -> None:
         self._database = self._broker = self._warden = None
-
-
-def _of_started_stack(part: _T | None) -> _T:
-    if part is None:
-        raise StackError("The stack is not started: call start(), or use it as a context manager.")
-    return part
 
 
 def _await_ready(server: PostgresDatabase | KafkaBroker, move: Callable[[], None], asked_port: int | None) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from harness.stack.errors import StackError
+
+_T = TypeVar("_T")
 
 
 class Part(Protocol):
@@ -51,3 +55,10 @@ class Stack(Protocol):
 
     def stop(self) -> None:
         """End what was started; harmless the second time."""
+
+
+def of_started_stack(part: _T | None) -> _T:
+    """A part of a stack that has been started. Raises :class:`StackError` while there is none."""
+    if part is None:
+        raise StackError("The stack is not started: call start(), or use it as a context manager.")
+    return part

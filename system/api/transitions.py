@@ -68,7 +68,7 @@ class Transitions:
             now = max(now, before["accepted_at"] + _NEXT)
         row = store_runs.cancel(connection, run_id, actor, now)
         if row is None:
-            row = self._not_cancelled(connection, run_id)
+            row = self._not_cancelled(before, run_id)
             # Our own, if the transaction whose connection was lost had been committed: nobody has sent its entry yet.
             return row, row["outbox_id"] if begun and row["cancelled_at"] == begun[0][1] else None
         message = cancellation_request(self._settings.kafka_cancellation_topic, run_id, actor, reason, now)
@@ -78,8 +78,7 @@ class Transitions:
         store_audit.note(connection, "run", run_id, "cancel", actor, {"reason": reason})
         return row, entry
 
-    def _not_cancelled(self, connection: Connection, run_id: str) -> RowMapping:
-        row = store_runs.get(connection, run_id)
+    def _not_cancelled(self, row: RowMapping | None, run_id: str) -> RowMapping:
         if row is None:
             raise not_found("run", run_id)
         if row["status"] != "CANCELLED":

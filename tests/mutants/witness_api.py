@@ -97,7 +97,7 @@ def _transitions() -> list[str]:
             connection.scalar_one_or_none = lambda: _DATA
             told.append(_told(lambda w=work, c=connection, s=step: w._retry(c, "run-1", s, None, _NOW, [])))  # type: ignore[misc]
             told += [str(written), *connection.told]
-        told.append(_told(lambda w=work, row=row: w._not_cancelled(_Connection(row), "run-1")))  # type: ignore[misc]
+        told.append(_told(lambda w=work, row=row: w._not_cancelled(row, "run-1")))  # type: ignore[misc]
     return told
 
 
