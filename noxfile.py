@@ -78,13 +78,15 @@ def build_docs(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The main job: the suite of scenarios on embedded stacks, and the tests of the reference as separate processes.
+    """The main job: the suite of scenarios on embedded stacks, generated runs for twenty seconds, and the tests of the reference
+    as separate processes. The first failures of the suite are made smaller, for two minutes in all.
 
     With arguments, such as `-- --subject subjects/other.yaml -k cancel`, the suite alone is run with them.
     """
     install(session)
-    session.run("pytest", "scenarios", "-n", "2", "--dist", "loadgroup", *session.posargs)
+    session.run("pytest", "scenarios", "-n", "2", "--dist", "loadgroup", *(session.posargs or ["--shrink", "2m"]))
     if not session.posargs:
+        session.run("plumbline", "explore", "subjects/reference.yaml", "--profile", "smoke", "--for", "20s")
         session.run("pytest", "tests/integration")
 
 

@@ -7,6 +7,7 @@ by itself, and runs alone.
 
 from __future__ import annotations
 
+import argparse
 import re
 import shlex
 from collections import Counter
@@ -54,7 +55,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--level", type=int, choices=(1, 2, 3, 4), help="Only scenarios of clauses up to this level.")
     group.addoption("--seed", type=int, default=0, metavar="N", help="Of what is drawn.")
     group.addoption("--results", type=Path, default=Path("results"), metavar="DIR", help="Where outcomes are written.")
+    group.addoption(
+        "--shrink",
+        type=_seconds,
+        default=0.0,
+        metavar="TIME",
+        help="Make the first failures smaller, for so long in all.",
+    )
     group.addoption("--keep-histories", action="store_true", help="Keep the histories of what passed, too.")
+
+
+def _seconds(said: str) -> float:
+    from click import BadParameter
+
+    from harness.cli.durations import Duration
+
+    try:
+        return Duration().convert(said, None, None)
+    except BadParameter as error:
+        raise argparse.ArgumentTypeError(error.message) from error
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -159,7 +178,7 @@ class ScenarioItem(pytest.Item):
             return
         if outcome.verdict == "failed" and outcome.known_failure is not None:
             pytest.xfail(f"known failure: {outcome.known_failure}")
-        raise ScenarioFailed(outcome, reporting.told(outcome, _again(self.config, outcome)))
+        raise ScenarioFailed(outcome, _told(self.config, outcome))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What is wrong, instead of a stack trace of the runner's."""
@@ -236,6 +255,18 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         counts = Counter(outcome.verdict for outcome in outcomes)
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
         terminalreporter.write_line(f"scenarios: {told}; outcomes and histories in {_results(config)}")
+    if outcomes and config.getoption("--shrink"):
+        from harness.exploration.afterwards import shrink_failures
+
+        shrink_failures(
+            outcomes,
+            config.getoption("--subject"),
+            config.getoption("--stack"),
+            _results(config),
+            config.getoption("--shrink"),
+            terminalreporter.write_line,
+            lambda outcome: _smaller(config, outcome),
+        )
 
 
 def _crew(config: pytest.Config) -> Crew:
@@ -255,6 +286,19 @@ def _again(config: pytest.Config, outcome: Outcome) -> str:
     """The command that runs a scenario again."""
     item = f"{outcome.scenario_file}::{outcome.scenario.rpartition('/')[2]}"
     words = ["pytest", item, "--subject", str(config.getoption("--subject")), "--seed", str(outcome.seed)]
+    return shlex.join([*words, "--stack", config.getoption("--stack")])
+
+
+def _told(config: pytest.Config, outcome: Outcome) -> str:
+    told = reporting.told(outcome, _again(config, outcome))
+    if outcome.verdict != "failed" or outcome.history is None:
+        return told
+    return f"{told}\n  smaller:   {_smaller(config, outcome)}"
+
+
+def _smaller(config: pytest.Config, outcome: Outcome) -> str:
+    """The command that makes a failed scenario smaller."""
+    words = ["plumbline", "shrink", str(outcome.history), "--subject", str(config.getoption("--subject"))]
     return shlex.join([*words, "--stack", config.getoption("--stack")])
 
 

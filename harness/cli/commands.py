@@ -21,6 +21,7 @@ _MODULES = {
     "scenario": "harness.cli.scenario",
     "check": "harness.cli.check",
     "explore": "harness.cli.explore",
+    "shrink": "harness.cli.shrink",
     "trial": "harness.cli.trial",
     "faults": "harness.cli.faults",
     "soak": "harness.cli.soak",

@@ -15,11 +15,13 @@ from rich.console import Console
 import contract
 from harness.cli.durations import Duration
 from harness.document import MistakesFound
+from harness.exploration.failures import DIRECTORY, PASSES, FailureDatabase, UnusableFailure
 from harness.exploration.features import CLAUSES
 from harness.exploration.found import Found, told_first, write_up
 from harness.exploration.profiles import PROFILES
 from harness.exploration.session import Counts, Explorer, Failure
-from harness.exploration.shrinking import shrink
+from harness.exploration.shrinking import shrink, shrink_with_deaths
+from harness.generation import Case
 from harness.runner import reporting
 from harness.runner.bench import Bench
 from harness.runner.errors import SetUpBroke
@@ -58,6 +60,9 @@ _GUARANTEE = (
 )
 @click.option("--keep-going", is_flag=True, help="Go on after a failure, to find others.")
 @click.option(
+    "--leave-processes-alone", "is_gentle", is_flag=True, help="Kill, stop, add and remove no process of the subject."
+)
+@click.option(
     "--shrink-for",
     type=Duration(),
     default=60.0,
@@ -65,6 +70,14 @@ _GUARANTEE = (
     show_default="60s",
     help="How long each failure is made smaller.",
 )
+@click.option(
+    "--failures", "kept", type=click.Path(file_okay=False, path_type=Path), default=DIRECTORY, show_default=True,
+    help="Where what failed is kept; it is tried first the next time.",
+)  # fmt: skip
+@click.option(
+    "--forget-after", default=PASSES, show_default=True, type=click.IntRange(1), metavar="N",
+    help="What failed is forgotten once it has passed so often.",
+)  # fmt: skip
 @click.option(
     "--stack", type=click.Choice(STACK_KINDS), default="embedded", show_default=True, help="Whose Kafka and PostgreSQL."
 )
@@ -74,7 +87,7 @@ _GUARANTEE = (
 )  # fmt: skip
 def explore(
     subject_file: Path, seconds: float | None, most_runs: int | None, profile: str, seed: int, in_flight: int,
-    keep_going: bool, shrink_for: float, stack: StackKind, directory: Path,
+    keep_going: bool, shrink_for: float, kept: Path, forget_after: int, is_gentle: bool, stack: StackKind, directory: Path,
 ) -> None:  # fmt: skip
     """Draw workflows, agents, inputs and disorder, carry them out on SUBJECT, and hold what comes of them to the contract.
 
@@ -90,7 +103,9 @@ def explore(
     console = Console(width=None if sys.stdout.isatty() else 160)
     try:
         subject = Subject.load(subject_file)
-    except MistakesFound as mistakes:
+        database = FailureDatabase(kept, subject.name, passes=forget_after)
+        known = database.cases()
+    except (MistakesFound, UnusableFailure) as mistakes:
         click.echo(str(mistakes), err=True)
         sys.exit(UNUSABLE)
     again = ["plumbline", "explore", str(subject_file), "--profile", profile, "--seed", str(seed)]
@@ -99,7 +114,9 @@ def explore(
     try:
         with contextlib.ExitStack() as ending:
             bench = bench_maker(subject, stack)(ending)
-            explorer = ending.enter_context(Explorer(profile, seed, in_flight=in_flight))
+            explorer = ending.enter_context(
+                Explorer(profile, seed, in_flight=in_flight, known=known, disturbs=not is_gentle)
+            )
             counts = explorer.explore(
                 bench,
                 wanted,
@@ -107,7 +124,11 @@ def explore(
                 most_runs=most_runs,
                 keep_going=keep_going,
             )
+            _keep(counts, database, console)
             found = _shrunk(counts, bench, console, directory, shlex.join(again), shrink_for)
+            for one in found:
+                if one.shrunk.smallest is not None:
+                    database.failed(one.shrunk.smallest.landed.case, one.failure.signature)
     except (SetUpBroke, StackError, SubjectError, KafkaError, LookupError) as error:
         console.print(f"Nothing can be said: {error}", style="yellow", markup=False)
         sys.exit(UNKNOWN)
@@ -121,6 +142,19 @@ def _again(outcome: Outcome, subject_file: Path, again: list[str]) -> str:
     if outcome.scenario_file is None:
         return shlex.join(again)
     return shlex.join(["plumbline", "check", str(subject_file), "--scenarios", str(outcome.scenario_file)])
+
+
+def _keep(counts: Counts, database: FailureDatabase, console: Console) -> None:
+    """What failed is kept, one of each kind; what was known and passed is nearer to being forgotten."""
+    for failure in counts.failures.values():
+        database.failed(failure.landed.case, failure.signature)
+    for key, has_failed in counts.known.items():
+        if not has_failed:
+            database.passed(Case.of_key(key))
+    if counts.known:
+        failed = sum(counts.known.values())
+        told = f"{len(counts.known)} runs that failed in an earlier exploration were tried first: {failed} failed again"
+        console.print(told, highlight=False)
 
 
 def _tell(console: Console, counts: Counts, in_flight: int) -> None:
@@ -153,6 +187,15 @@ def _shrunk(counts: Counts, bench: Bench, console: Console, directory: Path, aga
             seconds,
             lambda told: console.print(f"  {told}", style="dim", markup=False),
         )
+        if small.smallest is None and failure.landed.is_disturbed:
+            console.print("  it never failed by itself; deaths of processes are put into its timeline", style="dim")
+            small = shrink_with_deaths(
+                failure.landed.case,
+                failure.signature,
+                bench,
+                seconds,
+                lambda told: console.print(f"  {told}", style="dim", markup=False),
+            )
         one = write_up(failure, small, bench, directory, again, failure.landed.seconds)
         found.append(one)
         console.print(f"  {one.scenario} ({small.attempts} attempts)", markup=False)
@@ -207,6 +250,8 @@ def _write_counts(counts: Counts, directory: Path) -> None:
         "runs_a_minute": round(counts.rate, 1),
         "failed": counts.failed,
         "undecided": counts.undecided_for,
+        "disturbed": counts.disturbed,
+        "disturbances": counts.disturbances,
         "statuses": counts.statuses,
         "features": {name: counts.features.get(name, 0) for name in CLAUSES},
         "clauses": sorted(counts.clauses & every),
@@ -218,6 +263,9 @@ def _write_counts(counts: Counts, directory: Path) -> None:
 
 def _conclude(counts: Counts, found: list[Found], console: Console, directory: Path) -> int:
     missing = [name for name in CLAUSES if name not in counts.features]
+    if counts.disturbances:
+        told = ", ".join(f"{word} ({count})" for word, count in counts.disturbances.most_common())
+        console.print(f"  done to processes: {told}; {counts.disturbed} runs felt it", style="dim", highlight=False)
     console.print(
         f"{counts.landed} runs in {counts.seconds:.0f} s ({counts.rate:.0f} a minute), {counts.undecided} of them left open "
         f"by the oracle; {len(CLAUSES) - len(missing)} of {len(CLAUSES)} features, {len(counts.clauses)} clauses.",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from harness.generation import Case
+from harness.generation import WAYS, Case
 from harness.generation.needs import needs_of
 from harness.oracle.plan import Plan
 
@@ -58,12 +58,17 @@ CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "act answer": ("DEL-03", "DEL-04"),
     "act release": ("DEL-06",),
     "over REST": ("API-02", "API-11"),
+    "invalid definition": ("DEF-16",),
+    "invalid plan": ("FAI-06",),
+    **{f"invalid: {way}": (clause,) for way, clause in WAYS.items()},
 }
 """Feature → clauses that a run with it is held to by the oracle or by a checker."""
 
 
 def features(case: Case) -> frozenset[str]:
     """The features of a case."""
+    if case.flaw is not None:
+        return frozenset({f"invalid: {case.flaw['way']}", "invalid definition" if case.is_refused else "invalid plan"})
     found = {*_of_steps(case), *_of_references(case), *_of_agents(case), *_of_acts(case)}
     if case.via == "rest":
         found.add("over REST")

@@ -12,9 +12,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from harness.exploration.judging import Judged
 from harness.generation import Case
 from harness.generation.cases import RUN, WORKFLOW
-from harness.oracle import Allowed, Difference, Execution, Said
+from harness.generation.invalid import OF_THE_NAME
+from harness.oracle import Allowed, Difference, Execution, Said, Undecided
 from harness.oracle.wildcards import is_fixed
 from harness.scenario import templates
 from harness.scenario.acts import long_arguments, word_of
@@ -29,13 +31,18 @@ _NOWHERE = Place(Path("generated"), 1, 1)
 _WIDE = 110
 _DEADLINE_SECONDS = 20.0
 MOST_EXPECTED = 4
+REFUSED_NAME = "refused-{{unique}}"
 
 
 def document(
     case: Case, guarantee: str, clauses: Sequence[str], expect: Mapping[str, Json] | None = None
 ) -> dict[str, Json]:
     """The data of a scenario file."""
+    if case.is_refused:
+        return _refused_document(case, guarantee, clauses)
     workflow = {key: value for key, value in case.workflow.items() if key != "name"}
+    if case.flaw is not None:
+        workflow["invalid"] = True
     found: dict[str, Json] = {
         "guarantee": _escaped(guarantee),
         "clauses": list(clauses),
@@ -46,9 +53,28 @@ def document(
     return {**found, "expect": expect} if expect else found
 
 
+def _refused_document(case: Case, guarantee: str, clauses: Sequence[str]) -> dict[str, Json]:
+    """An invalid definition, offered to the API: refused, its place named, and nothing of it left."""
+    flaw = case.flaw or {}
+    body: dict[str, Json] = dict(_escaped(case.workflow))
+    has_name = flaw["way"] not in OF_THE_NAME
+    if has_name:
+        body["name"] = REFUSED_NAME
+    told = {"anywhere": {"contains": _escaped(flaw["place"])}}
+    offered = {"method": "POST", "path": "/workflows", "body": body, "status": {"one_of": [400, 422]}, "answer": told}
+    left = [{"table": "workflow_definitions", "where": {"name": REFUSED_NAME}, "count": 0}] if has_name else []
+    found: dict[str, Json] = {
+        "guarantee": _escaped(guarantee),
+        "clauses": list(clauses),
+        "timeline": [{"rest": offered}],
+    }
+    return {**found, "expect": {"finally": left}} if left else found
+
+
 def scenario_of(case: Case, name: str, clauses: Sequence[str] = ("CMP-01",)) -> Scenario:
     """The scenario of a case without any expectation, as the runner wants it."""
     data = document(case, "generated", clauses)
+    workflows: Mapping[str, Json] = data.get("workflows", {})
     return Scenario(
         id=name,
         path=_NOWHERE.path,
@@ -57,16 +83,21 @@ def scenario_of(case: Case, name: str, clauses: Sequence[str] = ("CMP-01",)) -> 
         needs=needs_of(data),
         alone=is_alone(data),
         deadline_seconds=_DEADLINE_SECONDS,
-        workflows=MappingProxyType(data["workflows"]),
-        agents=MappingProxyType({agent: _agent(agent, written) for agent, written in data["agents"].items()}),
-        timeline=tuple(_long(act, data["workflows"]) for act in data["timeline"]),
+        workflows=MappingProxyType({name: _plain(one) for name, one in workflows.items()}),
+        agents=MappingProxyType({agent: _agent(agent, written) for agent, written in data.get("agents", {}).items()}),
+        timeline=tuple(_long(act, workflows) for act in data["timeline"]),
         expectations=(),
     )
 
 
+def _plain(definition: Mapping[str, Json]) -> Mapping[str, Json]:
+    return {key: value for key, value in definition.items() if key != "invalid"}
+
+
 def _agent(name: str, written: Any) -> Agent:
     long = written if isinstance(written, Mapping) else {"script": written}
-    return Agent(name=name, script=tuple(long["script"]), per=long.get("per", "agent"))
+    known = ("per", "retry_config", "registered", "status")
+    return Agent(name=name, script=tuple(long["script"]), **{word: long[word] for word in known if word in long})
 
 
 def _long(written: Mapping[str, Json], workflows: Mapping[str, Json]) -> Act:
@@ -90,6 +121,19 @@ def _escaped(value: Json) -> Json:
     if isinstance(value, Mapping):
         return {_escaped(key): _escaped(item) for key, item in value.items()}
     return [_escaped(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def expected_of(case: Case, judged: Judged) -> dict[str, Json]:
+    """What a scenario file expects of a case that was judged; nothing but an end where the oracle does not know."""
+    if case.flaw is not None:
+        said = {"run": RUN, "error": {"length": {"at_least": 1}}}
+        asked = {"message": {"topic": "tasks", "where": {"run_id": "{{r.id}}"}}, "count": 0}
+        return {} if case.is_refused else {"eventually": [{"run": RUN, "is": "FAILED"}], "finally": [said, asked]}
+    try:
+        return expectations(case.allowed(), judged.differences)
+    except Undecided:
+        ends = [{"run": RUN, "is": status} for status in ("COMPLETED", "FAILED", "CANCELLED")]
+        return {"eventually": [{"any": ends}]}
 
 
 def expectations(allowed: Allowed, differences: Sequence[Difference]) -> dict[str, Json]:

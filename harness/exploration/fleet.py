@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from harness.exploration.disturbance import Disturber
 from harness.exploration.flight import TERMINAL, Flight
+from harness.exploration.judging import LEFT_BEHIND
 from harness.exploration.statuses import StatusReader
 from harness.generation import Case
 from harness.history import Event
@@ -29,6 +31,7 @@ _QUIET_SECONDS = 0.5
 _CATCH_UP_SECONDS = 30.0
 _LONGEST_SECONDS = 120.0
 _FOLLOWED_ONE_IN = 12
+_PATIENCE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Landed:
     problem: str | None
     refusal: str | None
     seconds: float
+    is_disturbed: bool = False
+    """Whether something was done to processes of the subject while it was under way."""
 
 
 Source = Callable[[], tuple[int, int, Case] | None]
@@ -54,13 +59,15 @@ class Fleet:
     """`carry_out` brings cases through. One fleet at a time on a bench."""
 
     def __init__(
-        self, bench: Bench, *, in_flight: int = 200, stuck_seconds: float = 10.0, quiet_seconds: float = _QUIET_SECONDS
-    ) -> None:
+        self, bench: Bench, *, in_flight: int = 200, stuck_seconds: float = 10.0, quiet_seconds: float = _QUIET_SECONDS,
+        disturber: Disturber | None = None,
+    ) -> None:  # fmt: skip
         """`stuck_seconds`: a run of which nothing was heard for so long does not end any more."""
         self._bench = bench
         self._in_flight = in_flight
         self._stuck_seconds = stuck_seconds
         self._quiet_seconds = quiet_seconds
+        self._disturber = disturber
         self._statuses = StatusReader(bench.stack.database_url, bench.binding)
         self._flights: list[Flight] = []
         self._admitted_at = self._polled_at = self._settled_at = 0.0
@@ -79,17 +86,35 @@ class Fleet:
         with ThreadPoolExecutor(_ACTING_AT_ONCE, thread_name_prefix="act") as pool:
             try:
                 while not (is_over := stop()) or self._flights:
-                    if not is_over:
+                    is_silent = self._disturbed()
+                    if not is_over and not is_silent:
                         self._admit(source, pool)
-                    self._act(pool)
+                    if not is_silent:
+                        self._act(pool)
                     self._poll()
                     self._settle(landed)
                     time.sleep(_TICK_SECONDS)
             finally:
+                if self._disturber is not None:
+                    self._disturber.join()
                 for flight in self._flights:
                     flight.world.close()
                 self._flights.clear()
                 self._statuses.close()
+
+    def _disturbed(self) -> bool:
+        """Have done to processes what is due; whether nothing new is to be begun meanwhile."""
+        disturber = self._disturber
+        if disturber is None:
+            return False
+        if disturber.tick(is_acting=any(flight.is_acting for flight in self._flights)):
+            now = time.monotonic()
+            for flight in self._flights:
+                flight.last_event = now
+        if disturber.is_busy:
+            for flight in self._flights:
+                flight.is_disturbed = True
+        return disturber.awaits_silence()
 
     def _admit(self, source: Source, pool: ThreadPoolExecutor) -> None:
         now = time.monotonic()
@@ -107,6 +132,9 @@ class Fleet:
                 "'run'" in repr(act.get("when")) for act in case.timeline
             )
             new.append(Flight(case, self._bench, number=number, seed=seed, is_followed=is_followed))
+        if self._disturber is not None:
+            for flight in new:
+                flight.feel(self._disturber)
         if new:
             self._launch(new, pool)
             self._flights += new
@@ -200,6 +228,9 @@ class Fleet:
             return
         self._polled_at = now
         waiting = {run_id: flight for flight in self._flights if not flight.has_ended for run_id in flight.run_ids()}
+        for flight in self._flights:
+            if flight.case.is_refused:
+                flight.has_ended = flight.acts_are_done
         for run_id in self._statuses.ended(list(waiting)):
             flight = waiting[run_id]
             flight.has_ended = flight.acts_are_done
@@ -218,7 +249,9 @@ class Fleet:
                 continue
             if flight.problem is not None or (flight.has_ended and silent >= self._quiet_seconds):
                 over.append(flight)
-            elif silent >= self._stuck_seconds or now - flight.begun > _LONGEST_SECONDS:
+            elif self._disturber is not None and self._disturber.is_busy:
+                continue
+            elif silent >= self._patience(flight) or now - flight.begun > _LONGEST_SECONDS:
                 stuck.append(flight)
         if not over and not stuck:
             return
@@ -231,10 +264,24 @@ class Fleet:
         before = {id(flight): flight.world.view.row_changes for flight in (*over, *stuck)}
         if not observer.look_at(scopes):
             raise SetUpBroke("the rows could not be read")
+        self._look_for_rows(over)
         for flight in (*over, *stuck):
             is_still = before[id(flight)] == flight.world.view.row_changes
-            if is_still and (flight in stuck or flight.problem or flight.status() in TERMINAL):
+            if is_still and (
+                flight in stuck or flight.problem or flight.status() in TERMINAL or flight.case.is_refused
+            ):
                 self._land(flight, landed, is_stuck=flight in stuck)
+
+    def _patience(self, flight: Flight) -> float:
+        return self._stuck_seconds + (_PATIENCE_SECONDS if flight.is_disturbed else 0.0)
+
+    def _look_for_rows(self, flights: Sequence[Flight]) -> None:
+        """A definition that was refused leaves no row."""
+        if self._bench.binding.has_own_rows:
+            return
+        named = {str(flight.refused_name): flight for flight in flights if flight.refused_name is not None}
+        for name in self._statuses.definitions(list(named)):
+            named[name].refusal = named[name].refusal or LEFT_BEHIND
 
     def _land(self, flight: Flight, landed: Callable[[Landed], None], *, is_stuck: bool) -> None:
         self._flights.remove(flight)
@@ -242,6 +289,8 @@ class Fleet:
             flight.problem = flight.problem or wrong
         status = flight.status()
         refusal = flight.refusal or (flight.waits_for() if status in TERMINAL else None)
+        if flight.case.is_refused and not flight.acts_are_done:
+            flight.problem = flight.problem or "a definition was offered over REST, and no answer came"
         events = flight.end(refusal or "done", is_drained=not is_stuck)
         ended = status if status in TERMINAL else None
         landed(
@@ -254,5 +303,6 @@ class Fleet:
                 flight.problem,
                 refusal,
                 time.monotonic() - flight.begun,
+                flight.is_disturbed,
             )
         )

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import contract
+from harness.exploration.disturbance import Disturber
 from harness.exploration.files import scenario_of
 from harness.generation import Case
 from harness.history import Event, HistoryWriter
@@ -77,6 +78,9 @@ class Flight:
         self.refusal: str | None = None
         """What the subject would not do that the timeline asked for."""
 
+        self.is_disturbed = False
+        """Whether something was done to processes while it was under way."""
+
         self.has_ended = False
         self.row_changes = -1
         self._began(bench)
@@ -84,6 +88,14 @@ class Flight:
 
     def _hear(self, _: Event) -> None:
         self.last_event = time.monotonic()
+
+    def feel(self, disturber: Disturber) -> None:
+        """Have its calls counted, and what happened to processes just before it told."""
+        self.writer.listen(lambda event: disturber.heard(self.seed, event))
+        if disturber.is_felt:
+            self.is_disturbed = True
+            for kind, data in disturber.recent:
+                self.writer.add("process", kind, **data)
 
     def _began(self, bench: Bench) -> None:
         self.writer.add(
@@ -107,6 +119,13 @@ class Flight:
     def is_bulk(self) -> bool:
         """Whether it begins with a plain execution, which can be asked for together with others."""
         return self.case.via in (None, "kafka") and self.scenario.timeline[0].word == "execute"
+
+    @property
+    def refused_name(self) -> str | None:
+        """The name under which an invalid definition was offered; None when none was."""
+        body = self.scenario.timeline[0].arguments.get("body") if self.case.is_refused else None
+        name = None if body is None else body.get("name")
+        return name.replace("{{unique}}", self.world.unique) if isinstance(name, str) and "{{" in name else None
 
     @property
     def acts_are_done(self) -> bool:

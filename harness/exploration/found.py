@@ -9,14 +9,14 @@ from pathlib import Path
 
 import contract
 from harness.document import MistakesFound
-from harness.exploration.files import document, expectations, text_of
+from harness.exploration.files import document, expected_of, text_of
 from harness.exploration.judging import CHECKER, Judged
 from harness.exploration.session import Failure
 from harness.exploration.shrinking import Shrunk
+from harness.exploration.sources import with_case
 from harness.generation import Case
 from harness.history import Event
 from harness.history.file import encode
-from harness.oracle import Undecided
 from harness.runner import run
 from harness.runner.bench import Bench
 from harness.scenario import load
@@ -44,20 +44,20 @@ def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, ag
     if shrunk.smallest is not None:
         landed, judged = shrunk.smallest.landed, shrunk.smallest.judged
     finding = told_first(judged.findings)
-    clauses = _clauses(judged.findings)
+    clauses = clauses_of(judged.findings)
     name = re.sub(r"[^a-z0-9]+", "_", f"{finding.clause} {finding.anomaly}".lower()).strip("_")
     path = _free(directory / "scenarios" / _FOLDER, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_text(landed.case, judged, clauses, finding, failure, shrunk, again, path), encoding="utf-8")
     history = directory / "histories" / f"{_FOLDER}_{path.stem}.jsonl"
-    write_history(landed.events, history)
+    write_history(with_case(landed.events, landed.case), history)
     outcome = _tried(path, bench, directory, failure.drawn.seed) if shrunk.smallest is not None else None
     if outcome is None or outcome.verdict != "failed":
         rate = f"{shrunk.failed} of {shrunk.tried} times by itself"
         said = "" if outcome is None else f"; as a scenario file it is {outcome.verdict}"
         outcome = Outcome(
             scenario=f"{_FOLDER}/{path.stem}",
-            guarantee=_guarantee(finding),
+            guarantee=guarantee_of(finding),
             clauses=clauses,
             subject=bench.subject.name,
             verdict="failed",
@@ -84,12 +84,14 @@ def write_history(events: Sequence[Event], path: Path) -> None:
             file.write(encode(event) + "\n")
 
 
-def _clauses(findings: Sequence[Finding]) -> tuple[str, ...]:
+def clauses_of(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The clauses that a scenario file of a failure binds: those that the oracle names come first."""
     ordered = sorted(findings, key=lambda one: one.checker != CHECKER)
     return tuple(dict.fromkeys(one.clause for one in ordered))[:_MOST_CLAUSES]
 
 
-def _guarantee(finding: Finding) -> str:
+def guarantee_of(finding: Finding) -> str:
+    """The text of the clause that is broken, until somebody finds a better sentence."""
     text = next((clause.text for clause in contract.clauses() if clause.id == finding.clause), finding.explanation)
     return " ".join(text.split())
 
@@ -98,13 +100,7 @@ def _text(
     case: Case, judged: Judged, clauses: Sequence[str], finding: Finding, failure: Failure, shrunk: Shrunk, again: str,
     path: Path,
 ) -> str:  # fmt: skip
-    try:
-        allowed = case.allowed()
-        expect = expectations(allowed, judged.differences)
-    except Undecided:
-        expect = {
-            "eventually": [{"any": [{"run": "r", "is": status} for status in ("COMPLETED", "FAILED", "CANCELLED")]}]
-        }
+    expect = expected_of(case, judged)
     rate = f"It failed {shrunk.failed} of {shrunk.tried} times when it was tried by itself."
     head = [
         "yaml-language-server: $schema=../scenario.schema.json",
@@ -113,7 +109,7 @@ def _text(
         f"Explored by: {again} (batch {failure.drawn.seed})",
         f"Run it with: plumbline check SUBJECT --scenarios {path}",
     ]
-    return text_of(document(case, _guarantee(finding), clauses, expect), head)
+    return text_of(document(case, guarantee_of(finding), clauses, expect), head)
 
 
 def _tried(path: Path, bench: Bench, directory: Path, seed: int) -> Outcome | None:

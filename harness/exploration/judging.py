@@ -14,6 +14,8 @@ from harness.oracle import Difference, Observed, Row, Task, Undecided, differenc
 from harness.verdict import Finding
 
 CHECKER = "oracle"
+LEFT_BEHIND = "it was refused, and yet there is a row of it in workflow_definitions"
+_REFUSALS = (400, 422)
 _DEMANDED = frozenset(clause.id for clause in contract.clauses() if clause.level == "MUST")
 
 
@@ -28,15 +30,20 @@ class Judged:
     clauses: frozenset[str] = frozenset()
 
 
-def judge(key: str, status: str | None, events: Sequence[Event], refusal: str | None = None) -> Judged:
+def judge(
+    key: str, status: str | None, events: Sequence[Event], refusal: str | None = None, *, is_disturbed: bool = False
+) -> Judged:
     """Judge a run by its case (`Case.key`), its last status (None: it did not end in time), and its history. `refusal` is
-    what of its timeline could not be done because of the subject."""
+    what of its timeline could not be done because of the subject. `is_disturbed`: processes of the subject were ended or
+    added meanwhile, so that calls may have been repeated, and time-outs be over before a process was back."""
     history = History(tuple(events))
     case = Case.of_key(key)
     found: list[Difference] = []
     undecided: str | None = None
+    if case.flaw is not None:
+        return _of_a_flaw(case, history, status, refusal)
     try:
-        found = differences(case.allowed(), observed(history, status))
+        found = differences(case.allowed(is_disturbed=is_disturbed), observed(history, status))
     except Undecided as error:
         undecided = str(error)
     findings, crashes = check_all(history)
@@ -45,6 +52,33 @@ def judge(key: str, status: str | None, events: Sequence[Event], refusal: str | 
         told.append(Finding("timeline", found[0].clause if found else "CMP-01", "act not possible", refusal))
     told += [one for one in findings if one.clause in _DEMANDED]
     return Judged(tuple(told), tuple(found), undecided, tuple(crash.traceback for crash in crashes))
+
+
+def _of_a_flaw(case: Case, history: History, status: str | None, refusal: str | None) -> Judged:
+    """What is wrong with how an invalid definition was dealt with: refused over REST with the place named (DEF-16), and else
+    the run's failure (FAI-06)."""
+    flaw: Mapping[str, str] = case.flaw or {}
+    found: list[Difference] = []
+    if case.is_refused:
+        answers = [event["status"] for event in history.of("answer") if event.source == "rest"]
+        clause = "DEF-16" if answers and answers[-1] in _REFUSALS and refusal != LEFT_BEHIND else flaw["clause"]
+        if refusal is not None:
+            found.append(Difference(clause, None, "refusal", f"{flaw['way']} at {flaw['place']!r}: {refusal}"))
+    else:
+        found += _of_an_invalid_plan(flaw, observed(history, status))
+    findings, crashes = check_all(history)
+    told = [_finding(one, history) for one in found] + [one for one in findings if one.clause in _DEMANDED]
+    return Judged(tuple(told), tuple(found), None, tuple(crash.traceback for crash in crashes))
+
+
+def _of_an_invalid_plan(flaw: Mapping[str, str], seen: Observed) -> Iterator[Difference]:
+    of = f"of a plan with {flaw['way']} at {flaw['place']!r} ({flaw['clause']})"
+    if seen.status != "FAILED":
+        yield Difference("FAI-06", None, "status", f"the run {of} is {seen.status or 'not ended'}, expected FAILED")
+    elif not seen.error:
+        yield Difference("FAI-06", None, "error", f"the run {of} is FAILED without a reason")
+    if seen.tasks:
+        yield Difference("FAI-06", None, "tasks", f"the run {of} asked {len(seen.tasks)} tasks, expected none")
 
 
 def observed(history: History, status: str | None) -> Observed:

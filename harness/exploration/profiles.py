@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 
+from harness.generation import WAYS as WAYS_TO_BREAK
 from harness.generation import Case, Disorder, Size, cases
+from harness.generation.flawed import drawn_flawed
+from harness.generation.invalid import OF_THE_NAME
+
+_FLAWED_ONE_IN: Final = 15
+_AROUND_A_FLAW: Final = Size(most_steps=8, deepest=2)
+_EXAMPLES_OF_A_FLAW: Final = 3
+_TRIES_FOR_A_FLAW: Final = 8
+"""For so many legal ones, a batch has one case with a flaw."""
 
 WAYS: Final = (*[None] * 30, "rest")
 """Most runs are asked for in the place of an API, all at once; some over REST, where there is one."""
@@ -16,17 +26,19 @@ WAYS: Final = (*[None] * 30, "rest")
 
 @dataclass(frozen=True)
 class Profile:
-    """`seconds` is how long it explores when nothing else is said."""
+    """`seconds` is how long it explores when nothing else is said; one run in `one_in` has acts done to it, and while one batch
+    in `disturbed_one_in` is under way something is done to processes (0: never)."""
 
     seconds: float
     size: Size
     one_in: int
+    disturbed_one_in: int = 0
 
 
 PROFILES: Final[Mapping[str, Profile]] = {
     "smoke": Profile(8, Size(most_steps=8, deepest=2), 3),
-    "ci": Profile(90, Size(most_steps=12, deepest=3), 3),
-    "deep": Profile(1800, Size(most_steps=24, deepest=5, longest_chain=6), 2),
+    "ci": Profile(90, Size(most_steps=12, deepest=3), 3, 10),
+    "deep": Profile(1800, Size(most_steps=24, deepest=5, longest_chain=6), 2, 5),
 }
 
 
@@ -83,4 +95,27 @@ def keys_of(drawn: Drawn) -> list[str]:
     """The keys of all cases of a batch; for processes of their own."""
     keys: list[str] = []
     draw(drawn, lambda case: keys.append(case.key))
+    flaws = [case.key for case in _flawed(drawn)]
+    # Spread over the batch, so that they are under way together with what is legal.
+    for number, key in enumerate(flaws):
+        keys.insert((number + 1) * _FLAWED_ONE_IN, key)
     return keys
+
+
+def _flawed(drawn: Drawn) -> list[Case]:
+    """One flaw after another, from batch to batch, so that each comes as often as any other, whatever a search would prefer."""
+    chance = random.Random(drawn.seed)
+    found: list[Case] = []
+    number = drawn.count // _FLAWED_ONE_IN
+    # A request always gives its plan a name.
+    ways = [way for way in WAYS_TO_BREAK if drawn.has_api or way not in OF_THE_NAME]
+    vias = (None, "rest") if drawn.has_api else (None,)
+    for index in range(number):
+        way = ways[(drawn.seed * number + index) % len(ways)]
+        via = chance.choice(vias) if way not in OF_THE_NAME else "rest"
+        for _ in range(_TRIES_FOR_A_FLAW):
+            some = drawn_flawed(way, via, chance.randrange(2**32), _AROUND_A_FLAW, _EXAMPLES_OF_A_FLAW)
+            if some:
+                found.append(some[-1])
+                break
+    return found

@@ -7,12 +7,13 @@ import queue
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
 
+from harness.exploration.disturbance import Disturber
 from harness.exploration.features import CLAUSES, features
 from harness.exploration.fleet import Fleet, Landed
 from harness.exploration.judging import Judged, judge
@@ -24,6 +25,7 @@ from harness.runner.bench import Bench
 from harness.subject import SubjectError
 
 _BATCH = 60
+_KNOWN_SEED = -1
 _WORKERS = 2
 _AHEAD = 3
 _MOST_WAITING = 400
@@ -54,7 +56,9 @@ class Counts:
     judged: int = 0
     failed: int = 0
     undecided: int = 0
+    disturbed: int = 0
     seconds: float = 0.0
+    disturbances: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     features: Counter[str] = field(default_factory=Counter)
     undecided_for: Counter[str] = field(default_factory=Counter)
@@ -62,6 +66,8 @@ class Counts:
     crashes: list[str] = field(default_factory=list)
     deaths: list[str] = field(default_factory=list)
     failures: dict[Signature, Failure] = field(default_factory=dict)
+    known: dict[str, bool] = field(default_factory=dict)
+    """What failed in an earlier exploration, by the keys of its cases: whether it failed again."""
 
     @property
     def rate(self) -> float:
@@ -81,15 +87,19 @@ Told = Callable[[Counts, int], None]
 class Explorer:
     """A context manager that holds the processes which draw and judge."""
 
-    def __init__(self, profile: str, seed: int, *, in_flight: int = 200) -> None:
+    def __init__(
+        self, profile: str, seed: int, *, in_flight: int = 200, known: Sequence[Case] = (), disturbs: bool = True
+    ) -> None:
+        """`known` are cases that come before all that is drawn; without `disturbs`, processes are left alone."""
         if profile not in PROFILES:
             raise ValueError(f"expected one of the profiles {', '.join(PROFILES)}, found {profile!r}")
         self._profile = profile
         self._seed = seed
         self._in_flight = in_flight
+        self._disturbs = disturbs
         self._pool = ProcessPoolExecutor(_WORKERS, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
         self._drawn: list[tuple[Drawn, Future[list[str]]]] = []
-        self._ready: list[tuple[int, int, Case]] = []
+        self._ready: list[tuple[int, int, Case]] = [(0, _KNOWN_SEED, case) for case in reversed(known)]
         self._batches: dict[int, Drawn] = {}
         self._number = 0
         self._judging: dict[Future[tuple[Judged, frozenset[str]]], Landed] = {}
@@ -114,7 +124,8 @@ class Explorer:
         counts = Counts()
         begun = told_at = time.monotonic()
         deaths = bench.deaths()
-        fleet = Fleet(bench, in_flight=self._in_flight)
+        disturber = Disturber(bench, PROFILES[self._profile].disturbed_one_in if self._disturbs else 0)
+        fleet = Fleet(bench, in_flight=self._in_flight, disturber=disturber)
         drawn = Drawn(
             self._profile,
             self._seed * 1_000_003,
@@ -122,6 +133,8 @@ class Explorer:
             has_api=bench.has_api,
             step_types=tuple(sorted(bench.subject.step_types)),
         )
+
+        self._batches[_KNOWN_SEED] = replace(drawn, seed=_KNOWN_SEED)
 
         def stop() -> bool:
             nonlocal told_at
@@ -132,18 +145,21 @@ class Explorer:
                 told_at = now
                 told(counts, fleet.under_way)
                 counts.deaths = bench.deaths_since(deaths)
-                if counts.deaths:
+                if counts.deaths and not disturber.is_busy:
                     bench.revive()
             enough = most_runs is not None and self._number >= most_runs
+            if disturber.trouble is not None:
+                return True
             return now - begun >= seconds or enough or (bool(counts.failures) and not keep_going)
 
         def landed(one: Landed) -> None:
             counts.landed += 1
+            counts.disturbed += one.is_disturbed
             counts.statuses[one.status or "not ended"] += 1
             if one.problem is not None:
                 counts.problems[one.problem] += 1
                 return
-            future = self._pool.submit(_judge, one.case.key, one.status, one.events, one.refusal)
+            future = self._pool.submit(_judge, one.case.key, one.status, one.events, one.refusal, one.is_disturbed)
             self._judging[future] = one
             future.add_done_callback(self._done.put)
 
@@ -159,12 +175,15 @@ class Explorer:
         except SubjectError as error:
             counts.deaths.append(str(error))
         counts.deaths = counts.deaths or bench.deaths_since(deaths)
+        counts.disturbances = disturber.done
+        if disturber.trouble is not None:
+            counts.deaths.append(disturber.trouble)
         told(counts, 0)
         return counts
 
     def _next(self, first: Drawn) -> tuple[int, int, Case] | None:
         while len(self._drawn) < _AHEAD:
-            drawn = replace(first, seed=first.seed + len(self._batches))
+            drawn = replace(first, seed=first.seed + len(self._batches) - 1)
             self._batches[drawn.seed] = drawn
             self._drawn.append((drawn, self._pool.submit(keys_of, drawn)))
         if not self._ready and self._drawn[0][1].done():
@@ -191,6 +210,8 @@ class Explorer:
                 counts.undecided += 1
                 counts.undecided_for[judged.undecided] += 1
             counts.crashes += judged.crashes[:1]
+            if landed.seed == _KNOWN_SEED:
+                counts.known[landed.case.key] = bool(judged.findings)
             if judged.findings:
                 counts.failed += 1
                 key = signature(judged)
@@ -206,6 +227,6 @@ def _quiet() -> None:
 
 
 def _judge(
-    key: str, status: str | None, events: tuple[Event, ...], refusal: str | None
+    key: str, status: str | None, events: tuple[Event, ...], refusal: str | None, is_disturbed: bool
 ) -> tuple[Judged, frozenset[str]]:
-    return judge(key, status, events, refusal), features(Case.of_key(key))
+    return judge(key, status, events, refusal, is_disturbed=is_disturbed), features(Case.of_key(key))

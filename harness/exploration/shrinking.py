@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,9 +14,11 @@ from harness.exploration.judging import Judged, judge
 from harness.exploration.profiles import Drawn, Enough, draw
 from harness.generation import Case
 from harness.runner.bench import Bench
-from harness.shrinking.cases import smaller_cases
+from harness.shrinking import OF_PROCESSES, engine, smaller_cases
+from harness.shrinking.mending import with_changes
 
 _STUCK_SECONDS = 5.0
+_STUCK_AFTER_A_DEATH_SECONDS = 30.0
 _QUIET_SECONDS = 0.2
 _ATTEMPTS_AT_ONCE = 40
 _TRIES = 3
@@ -50,16 +52,29 @@ def signature(judged: Judged) -> Signature:
 
 def replay(case: Case, bench: Bench) -> Replayed:
     """Carry out one case alone, and judge it. Raises :class:`SetUpBroke`."""
+    (found,) = _carried_out([case], bench)
+    return found
+
+
+def disturbs(case: Case) -> bool:
+    """Whether it does something to processes, so that nothing else can be under way with it."""
+    return any(word in OF_PROCESSES for act in case.timeline for word in act)
+
+
+def _carried_out(cases: Sequence[Case], bench: Bench) -> list[Replayed]:
+    """Carry cases out together, judge them, and bring processes back to how they were."""
     landed: list[Landed] = []
-    left = [case]
-    fleet = Fleet(bench, in_flight=1, stuck_seconds=_STUCK_SECONDS, quiet_seconds=_QUIET_SECONDS)
-    fleet.carry_out(_taken_from(left), landed.append, partial(_is_empty, left))
-    (one,) = landed
-    return Replayed(one, judge(case.key, one.status, one.events, one.refusal))
+    waiting = list(cases)[::-1]
+    stuck_seconds = _STUCK_AFTER_A_DEATH_SECONDS if any(map(disturbs, cases)) else _STUCK_SECONDS
+    fleet = Fleet(bench, in_flight=_ATTEMPTS_AT_ONCE, stuck_seconds=stuck_seconds, quiet_seconds=_QUIET_SECONDS)
+    fleet.carry_out(_taken_from(waiting), landed.append, partial(_is_empty, waiting))
+    if bench.processes.are_disturbed:
+        bench.processes.restore()
+    return [Replayed(one, judge(one.case.key, one.status, one.events, one.refusal)) for one in landed]
 
 
 def shrink(
-    drawn: Drawn,
+    drawn: Drawn | None,
     failing: Case,
     wanted: Signature,
     bench: Bench,
@@ -67,7 +82,7 @@ def shrink(
     told: Callable[[str], None] = lambda _: None,
 ) -> Shrunk:
     """Replay a failure, and then whatever is smaller, for so long at most. It counts as the same failure when one of its
-    findings is by the same checker about the same clause."""
+    findings is by the same checker about the same clause. `drawn` None: it comes from no batch, and is not drawn anew."""
     until = time.monotonic() + seconds
     failed = tried = 0
     smallest: Replayed | None = None
@@ -85,7 +100,7 @@ def shrink(
     first = smallest
     smallest, flown = _reduced(first, wanted, bench, until)
     count = tried + flown
-    if smallest is first:
+    if smallest is first and drawn is not None:
         # Nothing can be left out of it: Hypothesis may know another way to make it smaller.
         attempts = _Attempts(first, wanted, bench, until)
         with contextlib.suppress(_StillFails, Enough):
@@ -94,37 +109,59 @@ def shrink(
     return Shrunk(smallest, count, failed, tried)
 
 
+def shrink_with_deaths(
+    failing: Case, wanted: Signature, bench: Bench, seconds: float, told: Callable[[str], None] = lambda _: None
+) -> Shrunk:
+    """The same for what failed while something was done to processes, and does not fail by itself: a death is put into its own
+    timeline, at one call of an agent after another, until it fails there."""
+    until = time.monotonic() + seconds
+    tried = 0
+    for case in _with_deaths(failing):
+        if time.monotonic() > until:
+            break
+        tried += 1
+        again = replay(case, bench)
+        if again.landed.problem is None and signature(again.judged) & wanted:
+            told(f"it fails with {_told_death(case)}; smaller ones are tried")
+            smallest, flown = _reduced(again, wanted, bench, until)
+            return Shrunk(smallest, tried + flown, 1, tried)
+    return Shrunk(None, tried, 0, tried)
+
+
+def _with_deaths(case: Case) -> Iterator[Case]:
+    for role in ("consumer", "bridge"):
+        for agent in case.agents:
+            when = {"agent": agent, "calls": {"at_least": 1}}
+            yield with_changes(case, timeline=({"when": when, "kill": role}, {"start": role}, *case.timeline))
+
+
+def _told_death(case: Case) -> str:
+    act = case.timeline[0]
+    return f"the death of the {act['kill']} at the first call of {act['when']['agent']}"
+
+
 def _reduced(failing: Replayed, wanted: Signature, bench: Bench, until: float) -> tuple[Replayed, int]:
     """The same failure in the smallest case that is got by leaving things out, many attempts at once, round by round; with
     how many were made."""
-    known = {failing.landed.case.key}
-    flown = 0
-    while time.monotonic() < until:
-        attempts: dict[str, Case] = {}
-        for case in smaller_cases(failing.landed.case):
-            key = case.key
-            if key not in known and len(key) < len(failing.landed.case.key) and len(attempts) < _ATTEMPTS_AT_ONCE:
-                attempts[key] = case
-        if not attempts:
-            break
-        known.update(attempts)
-        flown += len(attempts)
-        landed: list[Landed] = []
-        waiting = list(attempts.values())[::-1]
-        fleet = Fleet(bench, in_flight=_ATTEMPTS_AT_ONCE, stuck_seconds=_STUCK_SECONDS, quiet_seconds=_QUIET_SECONDS)
-        fleet.carry_out(_taken_from(waiting), landed.append, partial(_is_empty, waiting))
-        found = [
-            Replayed(one, judged)
-            for one in landed
-            if one.problem is None
-            and signature(judged := judge(one.case.key, one.status, one.events, one.refusal)) & wanted
+
+    def try_all(cases: Sequence[Case]) -> list[tuple[Case, Replayed]]:
+        return [
+            (one.landed.case, one)
+            for one in _carried_out(cases, bench)
+            if one.landed.problem is None and signature(one.judged) & wanted
         ]
-        if not found:
-            if len(attempts) < _ATTEMPTS_AT_ONCE:
-                break
-            continue
-        failing = min(found, key=lambda one: len(one.landed.case.key))
-    return failing, flown
+
+    found = engine.shrink(
+        failing.landed.case,
+        failing,
+        smaller=smaller_cases,
+        key=lambda case: case.key,
+        size=lambda case: len(case.key),
+        try_all=try_all,
+        until=until,
+        at_once=lambda case: 1 if disturbs(case) else _ATTEMPTS_AT_ONCE,
+    )
+    return found.result, found.attempts
 
 
 def _taken_from(cases: list[Case]) -> Source:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg2
@@ -11,6 +11,7 @@ import psycopg2
 from harness.subject import Binding
 
 _CONNECT_SECONDS = 3
+_DEFINITIONS_SQL = "SELECT name FROM workflow_definitions WHERE name = ANY(%(names)s)"
 _ENDS = ["COMPLETED", "FAILED", "CANCELLED"]
 
 
@@ -27,6 +28,9 @@ class StatusReader:
         """Those that are in a terminal status; none while the database does not answer."""
         if not run_ids:
             return []
+        return self._asked(self._sql, {"ids": list(run_ids), "ends": _ENDS})
+
+    def _asked(self, sql: str, values: Mapping[str, Any]) -> list[str]:
         try:
             if self._connection is None:
                 self._connection = psycopg2.connect(
@@ -34,11 +38,17 @@ class StatusReader:
                 )
                 self._connection.autocommit = True
             with self._connection.cursor() as cursor:
-                cursor.execute(self._sql, {"ids": list(run_ids), "ends": _ENDS})
-                return [run_id for (run_id,) in cursor.fetchall()]
+                cursor.execute(sql, values)
+                return [found for (found,) in cursor.fetchall()]
         except (psycopg2.OperationalError, psycopg2.InterfaceError):
             self.close()
             return []
+
+    def definitions(self, names: Sequence[str]) -> list[str]:
+        """Those of the names that a row of workflow_definitions has."""
+        if not names:
+            return []
+        return self._asked(_DEFINITIONS_SQL, {"names": list(names)})
 
     def close(self) -> None:
         """Close the connection."""

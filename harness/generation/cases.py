@@ -14,7 +14,7 @@ from harness.generation.choosing import Chooser
 from harness.generation.inputs import some_input
 from harness.generation.timelines import USUAL_DISORDER, Disorder, some_timeline
 from harness.generation.workflows import USUAL_SIZE, Size, one_workflow
-from harness.oracle import Allowed, allowed
+from harness.oracle import Allowed, Undecided, allowed
 
 Json = Any
 RUN = "r"
@@ -24,30 +24,47 @@ WORKFLOW = "main"
 @dataclass(frozen=True)
 class Case:
     """A run to be made: all of it JSON, in the forms of a scenario file. `timeline` has the acts that follow the
-    execution; `via` is how the run is asked for."""
+    execution; `via` is how the run is asked for.
+
+    With a `flaw` (its `way`, `clause` and `place`, as `Invalid` has them) the workflow breaks the contract in that one way:
+    over REST it is offered as a definition, which must be refused, and else a run of it must fail (FAI-06).
+    """
 
     workflow: Mapping[str, Json]
     agents: Mapping[str, Json]
     input: Mapping[str, Json]
     timeline: Sequence[Mapping[str, Json]] = field(default_factory=tuple)
     via: str | None = None
+    flaw: Mapping[str, str] | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether it is a definition that is offered over REST, and no run."""
+        return self.flaw is not None and self.via == "rest"
 
     @property
     def key(self) -> str:
         """One text for all equal cases."""
+        flaw = [] if self.flaw is None else [self.flaw]
         return json.dumps(
-            [self.workflow, self.agents, self.input, list(self.timeline), self.via], ensure_ascii=True, sort_keys=False
+            [self.workflow, self.agents, self.input, list(self.timeline), self.via, *flaw],
+            ensure_ascii=True,
+            sort_keys=False,
         )
 
     @classmethod
     def of_key(cls, key: str) -> Case:
         """The case of such a text."""
-        workflow, agents, given, timeline, via = json.loads(key)
-        return cls(workflow, agents, given, tuple(timeline), via)
+        workflow, agents, given, timeline, via, *flaw = json.loads(key)
+        return cls(workflow, agents, given, tuple(timeline), via, *flaw)
 
-    def allowed(self) -> Allowed:
-        """What may come of it. Raises :class:`harness.oracle.Undecided`."""
-        return allowed(self.workflow, self.input, self.agents, self.whole_timeline)
+    def allowed(self, *, is_disturbed: bool = False) -> Allowed:
+        """What may come of it, also when processes were ended or added meanwhile. Raises :class:`harness.oracle.Undecided`, also
+        where there is a flaw."""
+        if self.flaw is not None:
+            raise Undecided(f"the workflow is not valid: {self.flaw['way']}")
+        timeline = [*self.whole_timeline, *([{"kill": "consumer"}] if is_disturbed else [])]
+        return allowed(self.workflow, self.input, self.agents, timeline)
 
     @property
     def whole_timeline(self) -> list[Mapping[str, Json]]:

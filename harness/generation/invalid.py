@@ -40,7 +40,11 @@ class _Way:
 @st.composite
 def invalid_workflows(draw: st.DrawFn, size: Size = USUAL_SIZE, ways: tuple[str, ...] | None = None) -> Invalid:
     """Definitions with one mistake; `ways` are names of WAYS, by default all."""
-    choose = Chooser(draw)
+    return one_invalid(Chooser(draw), size, ways)
+
+
+def one_invalid(choose: Chooser, size: Size, ways: tuple[str, ...] | None = None) -> Invalid:
+    """One such definition."""
     definition = copy.deepcopy(one_workflow(choose, size))
     plan = Plan.of(definition)
     allowed = [way for way in _WAYS if ways is None or way.name in ways]
@@ -282,3 +286,6 @@ _WAYS: Final = (
 
 WAYS: Final[Mapping[str, str]] = {way.name: way.clause for way in _WAYS}
 """Every way in which a definition is made invalid, with the clause that refuses it."""
+
+OF_THE_NAME: Final = frozenset({"no name", "empty name"})
+"""Those that only a definition can have: whoever makes a request gives its plan a name."""

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from harness.generation import Case
+from harness.generation.flawed import small_flawed
 from harness.generation.needs import needs_of
 from harness.oracle import Plan
 from harness.shrinking.mending import lists_of, mended, with_changes
@@ -22,7 +23,11 @@ Raw = dict[str, Any]
 
 
 def smaller_cases(case: Case) -> Iterator[Case]:
-    """Cases that are smaller by one thing, the boldest first. All are legal; some may be equal to others."""
+    """Cases that are smaller by one thing, the boldest first. All are legal, but for the one flaw that a case may have; some
+    may be equal to others."""
+    if case.flaw is not None:
+        yield from small_flawed(case.flaw["way"], case.via)
+        return
     workflow = _copy(case.workflow)
     plan = Plan.of(workflow)
     for act in range(len(case.timeline)):
