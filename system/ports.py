@@ -47,7 +47,7 @@ class Fenced(Exception):
 
 
 class Publisher(Protocol):
-    """Sends messages. Order is kept per topic and key; delivery is at least once."""
+    """Sends messages. Order is kept per topic and key, but for what the bus refused for a while; delivery is at least once."""
 
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
         """Take a message to send; never waits for the broker.

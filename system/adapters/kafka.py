@@ -7,7 +7,9 @@ idempotent with acks=all: a message that librdkafka sends again on its own is st
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -54,8 +56,8 @@ _SPARING_LIMIT = 1000
 _client_log = logging.getLogger(f"{__name__}.client")
 _client_log.addFilter(_Sparing())
 
-# Errors of one message that no repetition heals. Everything else is retried by librdkafka for as long as it takes, or ends the
-# process, which finds what it owes in the outbox again: a right that is lacking can be given back, a lost message cannot.
+# Errors of one message that no repetition heals. What else librdkafka does not try again by itself, such as a right that is
+# lacking, is tried again here: a right can be given back, a lost message cannot.
 _REFUSED = frozenset(
     (
         KafkaError.MSG_SIZE_TOO_LARGE,
@@ -64,6 +66,8 @@ _REFUSED = frozenset(
         KafkaError.RECORD_LIST_TOO_LARGE,
     )
 )
+_PURGED = frozenset((KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT))
+_AGAIN_SECONDS = 0.5
 
 
 class KafkaPublisher:
@@ -88,6 +92,7 @@ class KafkaPublisher:
             },
             logger=_client_log,
         )
+        self._refused_for_now: deque[tuple[float, Message, Callable[[Exception | None], None]]] = deque()
 
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
         def settled(error: KafkaError | None, _: KafkaMessage) -> None:
@@ -95,8 +100,11 @@ class KafkaPublisher:
                 on_delivered(None)
             elif error.code() in _REFUSED:
                 on_delivered(PublishError(f"Kafka refused a message to {message.topic}: {error.str()}"))
-            else:
+            elif error.fatal() or error.code() in _PURGED:
                 on_delivered(KafkaException(error))
+            else:
+                _client_log.warning("FAIL a message to %s is sent again: %s", message.topic, error.str())
+                self._refused_for_now.append((time.monotonic() + _AGAIN_SECONDS, message, on_delivered))
 
         while True:
             try:
@@ -119,9 +127,30 @@ class KafkaPublisher:
 
     def poll(self, timeout_seconds: float = 0.0) -> None:
         self._producer.poll(timeout_seconds)
+        if self._refused_for_now:
+            self._send_again(until=time.monotonic())
 
     def flush(self, timeout_seconds: float) -> int:
-        return int(self._producer.flush(timeout_seconds))
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            left = int(self._producer.flush(max(0.0, deadline - time.monotonic())))
+            wait_seconds = min(_AGAIN_SECONDS, deadline - time.monotonic())
+            if not self._refused_for_now or wait_seconds <= 0:
+                return left + len(self._refused_for_now)
+            time.sleep(wait_seconds)
+            self._send_again(until=math.inf)
+
+    def _send_again(self, until: float) -> None:
+        """Send those that are due, the earliest first; several threads may do so at once."""
+        for _ in range(len(self._refused_for_now)):
+            try:
+                due, message, on_delivered = self._refused_for_now.popleft()
+            except IndexError:
+                return
+            if due > until:
+                self._refused_for_now.appendleft((due, message, on_delivered))
+                return
+            self.publish(message, on_delivered)
 
 
 class KafkaSubscription:

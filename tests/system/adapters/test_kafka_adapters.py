@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
 from system.ports import Message, PublishError, Received
@@ -140,6 +141,62 @@ def test_publishing_without_a_broker_returns_at_once_and_settles_nothing() -> No
     assert told == []
     lonely._producer.purge()
     lonely.flush(5)
+
+
+class _Refusing:
+    """A producer whose broker refuses the first few messages; with `is_fatal` it never works again."""
+
+    def __init__(self, times: int, *, is_fatal: bool = False) -> None:
+        self.error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "no right", is_fatal)
+        self.times = times
+        self.stored: list[bytes] = []
+        self._waiting: list[tuple[bytes, Callable[..., None]]] = []
+
+    def produce(self, _: str, *, value: bytes, on_delivery: Callable[..., None], **_more: Any) -> None:
+        self._waiting.append((value, on_delivery))
+
+    def poll(self, _: float) -> None:
+        waiting, self._waiting = self._waiting, []
+        for value, on_delivery in waiting:
+            self.times -= 1
+            if self.times < 0:
+                self.stored.append(value)
+            on_delivery(self.error if self.times >= 0 else None, None)
+
+    def flush(self, timeout_seconds: float) -> int:
+        self.poll(timeout_seconds)
+        return len(self._waiting)
+
+
+def test_what_kafka_refuses_for_want_of_a_right_is_sent_again_until_it_is_taken() -> None:
+    publisher = KafkaPublisher("127.0.0.1:1", client_id="test", max_message_bytes=MOST_BYTES)
+    refusing: Any = _Refusing(times=2)
+    publisher._producer = refusing
+    told: list[Exception | None] = []
+    publisher.publish(Message("topic", b"key", b"1"), told.append)
+    publisher.poll()
+    assert (told, refusing.stored) == ([], [])
+    assert publisher.flush(0) == 1
+    until(lambda: publisher.poll(0.01) or told, "taken")
+    assert (told, refusing.stored) == ([None], [b"1"])
+    assert publisher.flush(0) == 0
+
+
+def test_what_is_refused_while_all_is_sent_to_the_end_is_sent_again_within_its_time() -> None:
+    publisher = KafkaPublisher("127.0.0.1:1", client_id="test", max_message_bytes=MOST_BYTES)
+    refusing: Any = _Refusing(times=1)
+    publisher._producer = refusing
+    told = publish(publisher, [Message("topic", b"key", b"1"), Message("topic", b"key", b"2")])
+    assert (told, sorted(refusing.stored)) == ([None, None], [b"1", b"2"])
+
+
+def test_a_client_that_is_broken_for_good_says_so() -> None:
+    publisher = KafkaPublisher("127.0.0.1:1", client_id="test", max_message_bytes=MOST_BYTES)
+    refusing: Any = _Refusing(times=1, is_fatal=True)
+    publisher._producer = refusing
+    (error,) = publish(publisher, [Message("topic", b"key", b"1")])
+    assert isinstance(error, KafkaException)
+    assert refusing.stored == []
 
 
 def test_a_callback_runs_from_poll_only(publisher: KafkaPublisher, topic: str) -> None:
