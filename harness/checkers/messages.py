@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
 from typing import Any
 
-from jsonschema import Draft202012Validator
-
-import contract
 from harness.checkers.checker import Checker
+from harness.checkers.schemas import first_mistake, fits
 from harness.checkers.view import views
 from harness.history import Event, History
 from harness.verdict import Finding
@@ -27,14 +24,9 @@ _UTC = re.compile(r".+(Z|z|[+-]00:00)$")
 _LONGEST = 100_000
 
 
-@cache
-def _validator(topic: str) -> Draft202012Validator:
-    return Draft202012Validator(contract.schema(_SCHEMAS[topic]))
-
-
 def is_valid(topic: str, value: Any) -> bool:
     """Whether a value is valid against its topic's schema; the format of times is judged apart."""
-    return isinstance(value, Mapping) and _validator(topic).is_valid(value)
+    return isinstance(value, Mapping) and fits(_SCHEMAS[topic], value)
 
 
 def _of_subject(history: History) -> Iterator[Event]:
@@ -57,7 +49,7 @@ def _published(history: History) -> list[Finding]:
         if not is_valid(topic, value):
             why = "is no JSON object"
             if isinstance(value, Mapping):
-                why = next(iter(_validator(topic).iter_errors(value))).message[:200]
+                why = str(first_mistake(_SCHEMAS[topic], value))[:200]
             explanation = f"a message on {topic} is not valid: {why}"
             found.append(Finding("published", "MSG-05", "message not valid", explanation, (event.seq,), event.run))
             continue

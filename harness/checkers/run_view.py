@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, Literal
 
-from jsonschema import Draft202012Validator
-
-import contract
+from harness.checkers.schemas import fits
 from harness.history import Event, History
 from harness.oracle.plan import NotAPlan, Plan
 from harness.oracle.references import references_in
@@ -132,7 +130,7 @@ class RunView:
     @cached_property
     def has_valid_plan(self) -> bool:
         """Whether the plan is valid against the contract's schema."""
-        return self.made is not None and _plan_validator().is_valid(self.made["plan"])
+        return self.made is not None and fits("workflow_plan", self.made["plan"])
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -240,11 +238,6 @@ class RunView:
 def _as_json(value: Any) -> Any:
     """A value as it was sent: the harness may hold keys that are no texts, such as true, which JSON writes as texts."""
     return json.loads(json.dumps(value))
-
-
-@cache
-def _plan_validator() -> Draft202012Validator:
-    return Draft202012Validator(contract.schema("workflow_plan"))
 
 
 def grouped(messages: Iterable[Event]) -> list[Task]:
