@@ -256,7 +256,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         told = ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
         terminalreporter.write_line(f"scenarios: {told}; outcomes and histories in {_results(config)}")
     if outcomes and config.getoption("--shrink"):
-        from harness.exploration.afterwards import shrink_failures
+        from harness.minimizing import shrink_failures
 
         shrink_failures(
             outcomes,

@@ -14,8 +14,7 @@ from rich.console import Console
 
 from harness.cli.durations import Duration
 from harness.document import MistakesFound
-from harness.exploration.minimizing import Minimized, minimize
-from harness.exploration.sources import Failing, UnusableSource, read_source
+from harness.minimizing import Failing, Minimized, UnusableSource, minimize, read_source
 from harness.places import suite
 from harness.runner.errors import SetUpBroke
 from harness.runner.place import STACK_KINDS, StackKind, bench_maker

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +18,7 @@ from harness.exploration.judging import Judged
 from harness.generation import Case
 from harness.generation.cases import RUN, WORKFLOW
 from harness.generation.invalid import OF_THE_NAME
+from harness.history import Event
 from harness.oracle import Allowed, Difference, Execution, Said, Undecided
 from harness.oracle.wildcards import is_fixed
 from harness.scenario import templates
@@ -247,3 +250,14 @@ def _laid_out(value: Json, indent: int) -> Json:
     elif not value or (len(str(value)) + indent <= _WIDE and indent > 2):
         made.fa.set_flow_style()
     return made
+
+
+def with_case(events: Sequence[Event], case: Case) -> tuple[Event, ...]:
+    """A history whose beginning holds the generated case, so that it can be made smaller by itself."""
+    told = json.loads(case.key)
+    return tuple(
+        replace(event, data={**event.data, "case": told})
+        if event.kind == "begin" and event.source == "harness"
+        else event
+        for event in events
+    )

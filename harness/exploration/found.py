@@ -9,11 +9,10 @@ from pathlib import Path
 
 import contract
 from harness.document import MistakesFound
-from harness.exploration.files import document, expected_of, text_of
+from harness.exploration.files import document, expected_of, text_of, with_case
 from harness.exploration.judging import CHECKER, Judged
 from harness.exploration.session import Failure
 from harness.exploration.shrinking import Shrunk
-from harness.exploration.sources import with_case
 from harness.generation import Case
 from harness.history import Event
 from harness.history.file import encode

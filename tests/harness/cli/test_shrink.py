@@ -8,10 +8,11 @@ import pytest
 from click.testing import CliRunner
 
 from harness.cli.shrink import shrink
-from harness.exploration.sources import UnusableSource, read_source, with_case
+from harness.exploration.files import with_case
 from harness.generation import Case
 from harness.history import HistoryWriter
 from harness.history.file import encode
+from harness.minimizing import UnusableSource, read_source
 
 ROOT = Path(__file__).parents[3]
 SUBJECT = str(ROOT / "subjects" / "reference.yaml")

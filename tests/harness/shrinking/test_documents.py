@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.exploration.files import text_of
-from harness.exploration.reading import case_of
+from harness.minimizing.reading import case_of
 from harness.scenario import Scenario, load
 from harness.shrinking import document_of, smaller_documents
 

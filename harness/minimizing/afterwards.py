@@ -11,8 +11,8 @@ from pathlib import Path
 from kafka.errors import KafkaError
 
 from harness.document import MistakesFound
-from harness.exploration.minimizing import minimize
-from harness.exploration.sources import UnusableSource, read_source
+from harness.minimizing.minimize import minimize
+from harness.minimizing.sources import UnusableSource, read_source
 from harness.places import suite
 from harness.runner.errors import SetUpBroke
 from harness.runner.place import StackKind, bench_maker

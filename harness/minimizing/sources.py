@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.generation import Case
-from harness.history import Event, History, HistoryError, read_history
+from harness.history import History, HistoryError, read_history
 from harness.scenario import Scenario, discover, load, scenario_id
 
 Json = Any
@@ -78,17 +78,6 @@ def _of_history(path: Path, suites: Sequence[Path]) -> Failing:
     where = ", ".join(map(str, suites))
     raise UnusableSource(
         f"{path}: expected the scenario {wanted} below {where}, found none; say with --scenarios where it is"
-    )
-
-
-def with_case(events: Sequence[Event], case: Case) -> tuple[Event, ...]:
-    """A history whose beginning holds the generated case, so that it can be made smaller by itself."""
-    told = json.loads(case.key)
-    return tuple(
-        replace(event, data={**event.data, "case": told})
-        if event.kind == "begin" and event.source == "harness"
-        else event
-        for event in events
     )
 
 

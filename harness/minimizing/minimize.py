@@ -11,15 +11,15 @@ from pathlib import Path
 
 from harness.document import MistakesFound
 from harness.exploration import shrinking
-from harness.exploration.documents import Trials, Tried, shrink_document
-from harness.exploration.files import document, expected_of, text_of
+from harness.exploration.files import document, expected_of, text_of, with_case
 from harness.exploration.found import clauses_of, guarantee_of, told_first, write_history
 from harness.exploration.judging import Judged
-from harness.exploration.reading import case_of
 from harness.exploration.shrinking import Replayed, Signature
-from harness.exploration.sources import Failing, drawn_in, with_case
 from harness.generation import Case
 from harness.history import read_history
+from harness.minimizing.reading import case_of
+from harness.minimizing.sources import Failing, drawn_in
+from harness.minimizing.trials import Trials, Tried, shrink_document
 from harness.runner import run
 from harness.runner.bench import Bench
 from harness.scenario import load
