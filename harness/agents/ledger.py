@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any, Literal
 
 from harness.agents.envelope import Breach
@@ -45,7 +46,7 @@ class Call:
 
 
 class Ledger:
-    """Calls in the order in which they began; grows until `clear`, up to a limit that is an error to pass.
+    """Calls in the order in which they began; grows until `clear` or `let_go`, up to a limit that is an error to pass.
 
     With `keep` false, nothing is kept, for agents that stay up for good and are judged by nobody.
     """
@@ -54,7 +55,8 @@ class Ledger:
         self._keep = keep
         self._limit = limit
         self._changed = threading.Condition()
-        self._calls: list[Call] = []
+        self._calls: dict[int, Call] = {}
+        self._begun = 0
         self._of_agent: Counter[str] = Counter()
         self._of_task: Counter[tuple[str, Any]] = Counter()
 
@@ -67,15 +69,16 @@ class Ledger:
                 raise OverflowError(f"the ledger holds {self._limit} calls already; clear it between runs")
             self._of_agent[agent] += 1
             self._of_task[agent, task_id] += 1
-            call = make(len(self._calls), self._of_agent[agent], self._of_task[agent, task_id])
-            self._calls.append(call)
+            call = make(self._begun, self._of_agent[agent], self._of_task[agent, task_id])
+            self._calls[call.number] = call
+            self._begun += 1
             self._changed.notify_all()
             return call
 
     def end(self, call: Call, ending: Ending, status: int | None) -> None:
         """Note how a call ended; a call from before the last `clear` is let go."""
         with self._changed:
-            if call.number < len(self._calls) and self._calls[call.number] is call:
+            if self._calls.get(call.number) is call:
                 self._calls[call.number] = replace(
                     call, ending=ending, status=status, ended_monotonic=time.monotonic(), ended_wall=time.time()
                 )
@@ -84,14 +87,23 @@ class Ledger:
     def calls(self, agent: str | None = None) -> list[Call]:
         """A copy of what is noted, of one agent or of all."""
         with self._changed:
-            return [call for call in self._calls if agent is None or call.agent == agent]
+            return [call for call in self._calls.values() if agent is None or call.agent == agent]
 
     def clear(self) -> None:
         """Forget all calls; counting begins anew."""
         with self._changed:
             self._calls.clear()
+            self._begun = 0
             self._of_agent.clear()
             self._of_task.clear()
+
+    def let_go(self, begun_before_monotonic: float) -> None:
+        """Forget the oldest calls: those that have ended and began before then. How many calls an agent and a task had is
+        still known."""
+        with self._changed:
+            old = takewhile(lambda call: call.begun_monotonic < begun_before_monotonic, self._calls.values())
+            for number in [call.number for call in old if call.ending is not None]:
+                del self._calls[number]
 
     def wait_for(self, predicate: Callable[[Sequence[Call]], bool], deadline_seconds: float) -> list[Call]:
         """The calls, once the predicate holds of them.
@@ -101,10 +113,10 @@ class Ledger:
         """
         until = time.monotonic() + deadline_seconds
         with self._changed:
-            while not predicate(self._calls):
+            while not predicate(list(self._calls.values())):
                 if not self._changed.wait(until - time.monotonic()):
-                    if predicate(self._calls):
+                    if predicate(list(self._calls.values())):
                         break
                     counts = ", ".join(f"{agent}: {count}" for agent, count in self._of_agent.items()) or "none"
                     raise TimeoutError(f"the ledger was not as expected within {deadline_seconds} s; calls: {counts}")
-            return list(self._calls)
+            return list(self._calls.values())

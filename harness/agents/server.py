@@ -126,6 +126,10 @@ class AgentServer:
         """Forget the calls so far; scripts count from one again."""
         self._ledger.clear()
 
+    def let_go(self, older_than_seconds: float) -> None:
+        """Forget the oldest calls, which have ended; scripts go on counting. For long sessions that note calls elsewhere."""
+        self._ledger.let_go(time.monotonic() - older_than_seconds)
+
     def wait_for(self, predicate: Callable[[Sequence[Call]], bool], deadline_seconds: float) -> list[Call]:
         """The calls, once the predicate holds of them; raises TimeoutError when it does not in time."""
         return self._ledger.wait_for(predicate, deadline_seconds)

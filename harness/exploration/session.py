@@ -31,6 +31,7 @@ _AHEAD = 3
 _MOST_WAITING = 400
 _TELL_SECONDS = 5.0
 _RESULT_SECONDS = 60.0
+_CALLS_KEPT_SECONDS = 300.0
 
 
 @dataclass
@@ -143,6 +144,7 @@ class Explorer:
             self._collect(counts)
             if now - told_at >= _TELL_SECONDS:
                 told_at = now
+                bench.agents.let_go(_CALLS_KEPT_SECONDS)
                 told(counts, fleet.under_way)
                 counts.deaths = bench.deaths_since(deaths)
                 if counts.deaths and not disturber.is_busy:

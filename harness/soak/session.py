@@ -24,9 +24,10 @@ from harness.soak.resources import HARNESS, Resources, Watched, of_harness
 from harness.soak.schedule import Planned, schedule
 
 DRAIN_SECONDS: Final = 120.0
-_THROUGH_PROXIES: Final = ("points", "connections")
+_THROUGH_PROXIES: Final = ("points", "connections", "network")
 _MOST_SAMPLES: Final = 900
 _TELL_SECONDS: Final = 1.0
+_CALLS_KEPT_SECONDS: Final = 300.0
 Told = Callable[[Snapshot, str, Mapping[str, float]], None]
 """Hears how far it has come, what is being done now, and the MiB of each process."""
 
@@ -79,6 +80,7 @@ class Soak:
             nonlocal told_at
             if now() - told_at >= _TELL_SECONDS:
                 told_at = now()
+                bench.agents.let_go(_CALLS_KEPT_SECONDS)
                 told(ledger.counts, disorder.present, resources.latest())
 
         resources.start()

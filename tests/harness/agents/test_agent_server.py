@@ -177,6 +177,18 @@ def test_a_call_that_is_no_json_rpc_is_noted_as_it_came(agents: AgentServer) -> 
     assert (call.task_id, call.input_data, call.body) == (None, None, b"\xff")
 
 
+def test_old_calls_are_let_go_and_counting_goes_on(agents: AgentServer) -> None:
+    for _ in range(2):
+        _call(agents.url("echo-agent"), "task-7")
+    agents.let_go(60.0)
+    assert len(agents.ledger()) == 2
+    agents.let_go(0.0)
+    assert agents.ledger() == []
+    _call(agents.url("echo-agent"), "task-7")
+    [call] = agents.ledger()
+    assert (call.nth_of_agent, call.nth_of_task, call.ending) == (3, 3, "answered")
+
+
 def test_unknown_agents_are_404_and_not_noted_and_a_get_is_a_sign_of_life(agents: AgentServer) -> None:
     assert _call(agents.url("nobody")).status_code == 404
     assert requests.get(agents.url("echo-agent"), timeout=5).json()["status"] == "ok"
