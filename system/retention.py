@@ -28,7 +28,7 @@ _OF_THE_OLD = """
 """
 _CHOOSE_AND_LOCK = text(
     f"""
-    SELECT r.run_id, r.id, r.created_at, r.workflow_definition_id {_OF_THE_OLD}
+    SELECT r.run_id, r.id, r.created_at {_OF_THE_OLD}
       AND (r.created_at, r.id) > (:after_created, :after_id)
     ORDER BY r.created_at, r.id LIMIT :batch FOR UPDATE OF r SKIP LOCKED
     """
@@ -51,13 +51,10 @@ _DELETIONS = tuple(
         "DELETE FROM step_executions WHERE run_id = ANY(:run_ids)",
         "DELETE FROM timers WHERE run_id = ANY(:run_ids)",
         "DELETE FROM early_cancellations WHERE run_id = ANY(:run_ids)",
+        "DELETE FROM execution_keys WHERE run_id = ANY(:run_ids)",
         "DELETE FROM audit_logs WHERE entity_type = 'run' AND entity_id = ANY(:run_ids)",
         "DELETE FROM workflow_runs WHERE run_id = ANY(:run_ids)",
     )
-)
-# By definition as well, which the primary key finds.
-_DELETE_KEYS = text(
-    "DELETE FROM execution_keys WHERE definition_id = ANY(cast(:definition_ids AS uuid[])) AND run_id = ANY(:run_ids)"
 )
 _COUNT = text(f"SELECT count(*) {_OF_THE_OLD}")
 _EARLIEST = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
@@ -183,8 +180,6 @@ def _one_batch(
     run_ids = [row.run_id for row in rows]
     if archive is not None:
         archive.append(list(connection.execute(_LINES, {"run_ids": run_ids}).scalars()))
-    definition_ids = sorted({str(row.workflow_definition_id) for row in rows if row.workflow_definition_id is not None})
-    connection.execute(_DELETE_KEYS, {"run_ids": run_ids, "definition_ids": definition_ids})
     for statement in _DELETIONS:
         connection.execute(statement, {"run_ids": run_ids})
     return Cursor(rows[-1].created_at, rows[-1].id), len(rows)

@@ -215,6 +215,8 @@ execution_keys = Table(
     Column("run_id", Text, nullable=False),
     _time("created_at", required=True),
 )
+# For retention, which deletes keys with their runs.
+Index("ix_execution_keys_run_id", execution_keys.c.run_id)
 
 agents = Table(
     "agents",
