@@ -5,19 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from harness.exploration.disturbance import Disturber
 from harness.exploration.flight import TERMINAL, Flight
 from harness.exploration.judging import LEFT_BEHIND
+from harness.exploration.launching import Launcher, note
 from harness.exploration.statuses import StatusReader
 from harness.generation import Case
 from harness.history import Event
 from harness.runner import acts
 from harness.runner.bench import Bench
-from harness.runner.errors import Broken, NotSupported, SetUpBroke
+from harness.runner.errors import SetUpBroke
 from harness.scenario.model import Act
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ _STATUS_SECONDS = 0.1
 _QUIET_SECONDS = 0.5
 _CATCH_UP_SECONDS = 30.0
 _LONGEST_SECONDS = 120.0
-_FOLLOWED_ONE_IN = 12
 _PATIENCE_SECONDS = 20.0
 
 
@@ -68,8 +67,10 @@ class Fleet:
         self._stuck_seconds = stuck_seconds
         self._quiet_seconds = quiet_seconds
         self._disturber = disturber
+        self._launcher = Launcher(bench, disturber)
         self._statuses = StatusReader(bench.stack.database_url, bench.binding)
         self._flights: list[Flight] = []
+        self._launching: Future[list[Flight]] | None = None
         self._admitted_at = self._polled_at = self._settled_at = 0.0
 
     @property
@@ -83,31 +84,46 @@ class Fleet:
         Raises:
             SetUpBroke: rows or messages cannot be written, or the observer is blind.
         """
-        with ThreadPoolExecutor(_ACTING_AT_ONCE, thread_name_prefix="act") as pool:
+        # Launching waits for Kafka and PostgreSQL most of its time, and so does settling: each in a thread of its own.
+        with (
+            ThreadPoolExecutor(_ACTING_AT_ONCE, thread_name_prefix="act") as pool,
+            ThreadPoolExecutor(1, thread_name_prefix="launch") as launcher,
+        ):
             try:
-                while not (is_over := stop()) or self._flights:
+                while not (is_over := stop()) or self._flights or self._launching is not None:
+                    self._take_launched()
                     is_silent = self._disturbed()
                     if not is_over and not is_silent:
-                        self._admit(source, pool)
+                        self._admit(source, pool, launcher)
                     if not is_silent:
                         self._act(pool)
                     self._poll()
                     self._settle(landed)
                     time.sleep(_TICK_SECONDS)
             finally:
-                if self._disturber is not None:
-                    self._disturber.join()
-                for flight in self._flights:
-                    flight.world.close()
-                self._flights.clear()
-                self._statuses.close()
+                self._end()
+
+    def _end(self) -> None:
+        if self._disturber is not None:
+            self._disturber.join()
+        if self._launching is not None:
+            # What it raised has no meaning any more when something else has been raised before.
+            wait([self._launching])
+            if self._launching.exception() is None:
+                self._flights += self._launching.result()
+            self._launching = None
+        for flight in self._flights:
+            flight.world.close()
+        self._flights.clear()
+        self._statuses.close()
 
     def _disturbed(self) -> bool:
         """Have done to processes what is due; whether nothing new is to be begun meanwhile."""
         disturber = self._disturber
         if disturber is None:
             return False
-        if disturber.tick(is_acting=any(flight.is_acting for flight in self._flights)):
+        is_acting = self._launching is not None or any(flight.is_acting for flight in self._flights)
+        if disturber.tick(is_acting=is_acting):
             now = time.monotonic()
             for flight in self._flights:
                 flight.last_event = now
@@ -116,84 +132,28 @@ class Fleet:
                 flight.is_disturbed = True
         return disturber.awaits_silence()
 
-    def _admit(self, source: Source, pool: ThreadPoolExecutor) -> None:
+    def _admit(self, source: Source, pool: ThreadPoolExecutor, launcher: ThreadPoolExecutor) -> None:
         now = time.monotonic()
         free = min(_ADMITTED_AT_ONCE, self._in_flight - len(self._flights))
-        if now - self._admitted_at < _ADMIT_SECONDS or free <= 0:
+        if self._launching is not None or now - self._admitted_at < _ADMIT_SECONDS or free <= 0:
             return
         self._admitted_at = now
-        new: list[Flight] = []
-        for _ in range(free):
-            found = source()
-            if found is None:
-                break
-            number, seed, case = found
-            is_followed = number % _FOLLOWED_ONE_IN == 0 or any(
-                "'run'" in repr(act.get("when")) for act in case.timeline
-            )
-            new.append(Flight(case, self._bench, number=number, seed=seed, is_followed=is_followed))
-        if self._disturber is not None:
-            for flight in new:
-                flight.feel(self._disturber)
+        new: list[tuple[int, int, Case]] = []
+        while len(new) < free and (found := source()) is not None:
+            new.append(found)
         if new:
-            self._launch(new, pool)
-            self._flights += new
+            self._launching = launcher.submit(self._launcher.launch, new, pool)
 
-    def _launch(self, new: Sequence[Flight], pool: ThreadPoolExecutor) -> None:
-        for flight in new:
-            if flight.is_bulk:
-                flight.world.set_up()
-            else:
-                flight.is_acting = True
-        bulk = [flight for flight in new if not flight.is_acting]
-        self._register(bulk)
-        self._execute(bulk)
-        for flight in new:
-            if flight.is_acting:
-                pool.submit(self._set_up_alone, flight)
-
-    def _register(self, flights: Sequence[Flight]) -> None:
-        records = [record for flight in flights for record in flight.ground.records]
-        if self._bench.binding.has_own_rows or (records and not self._bench.tables.insert_agents(records)):
-            for flight in flights:
-                for record in flight.ground.records:
-                    self._bench.register_agent(flight.world.scope, record)
-
-    def _execute(self, flights: Sequence[Flight]) -> None:
-        """In the place of an API: rows first, then requests (contract, section 1)."""
-        made = [
-            (
-                flight,
-                flight.world.run_id("r"),
-                flight.world.values["workflows"]["main"]["plan"],
-                dict(flight.case.input),
-            )
-            for flight in flights
-        ]
-        if not self._bench.binding.has_own_rows:
-            self._bench.tables.insert_runs((run_id, plan, given) for _, run_id, plan, given in made)
-        messages = []
-        for flight, run_id, plan, given in made:
-            flight.world.add_run("r", run_id, "main", plan, given, "kafka")
-            value = {
-                "run_id": run_id,
-                "workflow_plan": plan,
-                "input_data": given,
-                "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-                "message_type": "execution_request",
-            }
-            messages.append((flight.world.scope, "requests", run_id, value))
-            flight.next_act = 1
-        self._bench.publisher.publish_all(messages)
-
-    def _set_up_alone(self, flight: Flight) -> None:
-        try:
-            flight.world.set_up()
-            self._register([flight])
-        except Exception as error:
-            self._note(flight, error)
-        finally:
-            flight.is_acting = False
+    def _take_launched(self) -> None:
+        """Those that have been launched are under way from now on. Raises what launching them has raised."""
+        if self._launching is None or not self._launching.done():
+            return
+        launched, self._launching = self._launching.result(), None
+        now = time.monotonic()
+        for flight in launched:
+            flight.last_event = max(flight.last_event, now)
+            flight.is_disturbed = flight.is_disturbed or (self._disturber is not None and self._disturber.is_felt)
+        self._flights += launched
 
     def _act(self, pool: ThreadPoolExecutor) -> None:
         for flight in self._flights:
@@ -207,20 +167,11 @@ class Fleet:
             outcome = acts.do(act, flight.world)
         except Exception as error:
             outcome = f"{type(error).__name__}: {error}"
-            self._note(flight, error)
+            note(flight, error)
         finally:
             flight.writer.add("harness", "act", act=act.word, arguments=dict(act.arguments), outcome=outcome)
             flight.next_act += 1
             flight.is_acting = False
-
-    def _note(self, flight: Flight, error: Exception) -> None:
-        if isinstance(error, Broken):
-            flight.refusal = error.findings[0].explanation
-        elif isinstance(error, NotSupported | SetUpBroke):
-            flight.problem = str(error)
-        else:
-            log.error("a generated run could not be carried out", exc_info=error)
-            flight.problem = f"the harness itself failed: {error!r}"
 
     def _poll(self) -> None:
         now = time.monotonic()
