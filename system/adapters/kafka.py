@@ -95,7 +95,7 @@ class KafkaPublisher:
         self._refused_for_now: deque[tuple[float, Message, Callable[[Exception | None], None]]] = deque()
 
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
-        def settled(error: KafkaError | None, _: KafkaMessage) -> None:
+        def settled(error: KafkaError | None, _: KafkaMessage | None = None) -> None:
             if error is None:
                 on_delivered(None)
             elif error.code() in _REFUSED:
@@ -120,9 +120,8 @@ class KafkaPublisher:
                 # The local queue is full, since Kafka is slow or away: taking no more is the only honest answer.
                 self._producer.poll(0.1)
             except KafkaException as error:
-                if error.args[0].code() not in _REFUSED:
-                    raise
-                on_delivered(PublishError(f"Kafka refused a message to {message.topic}: {error.args[0].str()}"))
+                # What it knows to be refused, such as all of a topic that was refused just now, is not even tried.
+                settled(error.args[0])
                 return
 
     def poll(self, timeout_seconds: float = 0.0) -> None:

@@ -144,15 +144,20 @@ def test_publishing_without_a_broker_returns_at_once_and_settles_nothing() -> No
 
 
 class _Refusing:
-    """A producer whose broker refuses the first few messages; with `is_fatal` it never works again."""
+    """A producer whose broker refuses the first few messages, or which refuses them itself (`at_once`); with `is_fatal` it
+    never works again."""
 
-    def __init__(self, times: int, *, is_fatal: bool = False) -> None:
+    def __init__(self, times: int, *, is_fatal: bool = False, at_once: bool = False) -> None:
+        self.at_once = at_once
         self.error = KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED, "no right", is_fatal)
         self.times = times
         self.stored: list[bytes] = []
         self._waiting: list[tuple[bytes, Callable[..., None]]] = []
 
     def produce(self, _: str, *, value: bytes, on_delivery: Callable[..., None], **_more: Any) -> None:
+        if self.at_once and self.times > 0:
+            self.times -= 1
+            raise KafkaException(self.error)
         self._waiting.append((value, on_delivery))
 
     def poll(self, _: float) -> None:
@@ -168,9 +173,10 @@ class _Refusing:
         return len(self._waiting)
 
 
-def test_what_kafka_refuses_for_want_of_a_right_is_sent_again_until_it_is_taken() -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_kafka_refuses_for_want_of_a_right_is_sent_again_until_it_is_taken(at_once: bool) -> None:
     publisher = KafkaPublisher("127.0.0.1:1", client_id="test", max_message_bytes=MOST_BYTES)
-    refusing: Any = _Refusing(times=2)
+    refusing: Any = _Refusing(times=2, at_once=at_once)
     publisher._producer = refusing
     told: list[Exception | None] = []
     publisher.publish(Message("topic", b"key", b"1"), told.append)
