@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,12 +15,18 @@ from benchmarks.contender import Contender
 from benchmarks.dbos_peer import Dbos
 from benchmarks.measures import MEASURES, Sizes
 from benchmarks.reference import Reference
-from benchmarks.trial import Trial, carry_out
-from benchmarks.workload import Workload
+from benchmarks.temporal_peer import Temporal
+from benchmarks.trial import Results, Trial, carry_out
+from benchmarks.workload import FURTHER, SHAPES, Shape, Workload
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PAGE = _ROOT / "docs" / "performance.md"
 _MANY = click.IntRange(1, 1_000_000)
+
+
+def contenders() -> list[Contender]:
+    """All that there are, the reference first."""
+    return [Reference(), Dbos(), Temporal(), Temporal(local=True)]
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -30,8 +37,12 @@ _MANY = click.IntRange(1, 1_000_000)
 @click.option("--repetitions", type=click.IntRange(1, 100), default=5, help="How often each contender has its turn.")
 @click.option("--only", type=click.Choice(list(MEASURES)), multiple=True, help="Measure this alone; may be repeated.")
 @click.option("--contender", "names", multiple=True, metavar="NAME", help="These alone, the reference first.")
-@click.option("--steps", type=click.IntRange(1, 1000), default=3, help="Steps of a run.")
+@click.option("--steps", type=click.IntRange(1, 1000), default=3, help="Steps, branches or iterations of a run.")
+@click.option("--shape", type=click.Choice(SHAPES), default="sequential", help="How the steps hang together.")
 @click.option("--payload-bytes", type=click.IntRange(8, 500_000), default=32, help="Text that goes through all steps.")
+@click.option(
+    "--further", is_flag=True, help="Then other numbers of steps, shapes and payloads too, with fewer runs each."
+)
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=_ROOT / "results", help="For the files."
 )
@@ -48,14 +59,19 @@ def main(
     only: tuple[str, ...],
     names: tuple[str, ...],
     steps: int,
+    shape: Shape,
     payload_bytes: int,
+    further: bool,
     out: Path,
     write_docs: bool,
     profile: bool,
 ) -> None:
     """Measure the reference side by side with its peers, on one machine in one run."""
     console = Console(highlight=False)
-    workload = Workload(steps=steps, payload_bytes=payload_bytes)
+    try:
+        workload = Workload(steps, payload_bytes, shape)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
     sizes = Sizes(runs, latency_runs, warm_up_runs, submitters)
     out.mkdir(parents=True, exist_ok=True)
     stem = out / f"{'profile' if profile else 'bench'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
@@ -64,25 +80,49 @@ def main(
 
         text = profile_reference(workload, sizes, out, console.print)
     else:
-        contenders: list[Contender] = [each for each in (Reference(), Dbos()) if not names or each.name in names]
-        if not contenders:
-            raise click.UsageError(f"no contender is called {' or '.join(names)}; there are reference and DBOS")
-        trial = Trial(contenders, workload, sizes, repetitions, only or tuple(MEASURES))
-        results = carry_out(trial, console.print)
-        console.print(report.terminal_table(report.lines(results), workload.title))
-        for measure in trial.measures:
-            console.print(report.terminal_table(report.role_lines(results, measure), f"by process, {measure}"))
-        for name, reason in results.skipped.items():
-            console.print(f"[bold]skipped: {name}[/bold] ({reason})")
-        text = report.markdown(results)
-        report.write_json(results, stem.with_suffix(".json"))
-        from benchmarks.plot import draw
-
-        draw(results, stem.with_suffix(".svg"), console.print)
+        chosen = _chosen(names)
+        workloads = [workload, *(each for each in FURTHER if further and each != workload)]
+        trials = [
+            Trial(chosen, each, sizes.scaled_to(each) if number else sizes, repetitions, only or tuple(MEASURES))
+            for number, each in enumerate(workloads)
+        ]
+        text = _measured(trials, stem, console)
+        if write_docs:
+            report.put_between(_PAGE, "configurations", report.configurations(contenders()))
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     if write_docs:
         report.put_between(_PAGE, "profile" if profile else "table", text)
-    console.print(f"written: {', '.join(sorted(str(path) for path in out.glob(f'{stem.name}.*')))}", soft_wrap=True)
+    console.print(f"written: {', '.join(sorted(str(path) for path in out.glob(f'{stem.name}*')))}", soft_wrap=True)
+
+
+def _chosen(names: Sequence[str]) -> list[Contender]:
+    there = contenders()
+    if unknown := set(names) - {each.name for each in there}:
+        raise click.UsageError(
+            f"no contender is called {' or '.join(sorted(unknown))}; there are {', '.join(each.name for each in there)}"
+        )
+    return [each for each in there if not names or each.name in names]
+
+
+def _measured(trials: Sequence[Trial], stem: Path, console: Console) -> str:
+    """Carry out one trial after the other, print and write each as soon as it is there; gives Markdown of all."""
+    from benchmarks.plot import draw
+
+    found: list[Results] = []
+    for trial in trials:
+        console.print(f"[bold]{trial.workload.title}[/bold]")
+        results = carry_out(trial, console.print)
+        found.append(results)
+        console.print(report.terminal_table(report.lines(results), trial.workload.title))
+        for measure in trial.measures:
+            console.print(report.terminal_table(report.role_lines(results, measure), f"by process, {measure}"))
+        # After each, so that a failure in a later one leaves what was measured before.
+        report.write_json(found, stem.with_suffix(".json"))
+        suffix = f"-{trial.workload.slug}" if len(found) > 1 else ""
+        draw(results, stem.with_name(f"{stem.name}{suffix}.svg"), console.print)
+    for name, reason in found[0].skipped.items():
+        console.print(f"[bold]skipped: {name}[/bold] ({reason})")
+    return report.markdown(found[0], found[1:])
 
 
 if __name__ == "__main__":

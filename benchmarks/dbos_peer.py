@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import importlib.util
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
-import psycopg2
-
-from benchmarks.contender import Place, Submit
+from benchmarks.contender import Ended, Place, Say, Submit
+from benchmarks.databases import fresh_database
 from benchmarks.rows import RowWatch
+from benchmarks.worker_process import WorkerProcess, worker_process
 from benchmarks.workload import Workload
 
-_ROOT = Path(__file__).resolve().parents[1]
-_START_SECONDS = 60.0
-_END_SECONDS = 15.0
+# They stand in dbos_worker as well; that module cannot be imported without starting DBOS's registry here.
+_WORKFLOW = "bench"
+_QUEUE = "bench"
 _BULK_THREADS = 4
+_DIRECT_SECONDS = 60.0
 _STATUS = "SELECT status FROM dbos.workflow_status WHERE workflow_uuid = %s"
 _UNENDED = "SELECT EXISTS (SELECT FROM dbos.workflow_status WHERE status IN ('ENQUEUED', 'PENDING'))"
 _COMPLETED = "SELECT count(*) FROM dbos.workflow_status WHERE status = 'SUCCESS' AND queue_name IS NOT NULL"
@@ -48,55 +42,38 @@ class Dbos:
             "settings": f"queue with worker_concurrency={_SETTINGS['worker_concurrency']} and polling_interval_sec="
             f"{_SETTINGS['polling_interval_seconds']} (default 1.0); sys_db_pool_size={_SETTINGS['pool_size']}; "
             "log_level=WARNING; the rest default",
-            "steps": "synchronous, over a kept-alive urllib3 pool, JSON by orjson",
+            "steps": "synchronous, over a kept-alive urllib3 pool, JSON by orjson; parallel branches are asynchronous steps "
+            "under asyncio.gather, with the same call in a thread",
             "asked for by": "DBOSClient.enqueue, and by calling the workflow in the worker's own process (direct)",
             "backlog": "DBOSClient.enqueue while the worker is stopped",
         }
 
-    def missing(self, workload: Workload) -> str | None:
+    def missing(self, say: Say) -> str | None:
         """Whether the library is there."""
-        del workload
+        del say
         return None if self._installed else "the package dbos is not installed here; `nox -s bench` installs it"
 
     @contextlib.contextmanager
     def start(self, place: Place, workload: Workload) -> Iterator[DbosEntrant]:
         """Raises RuntimeError, with what the worker said, when it does not come up."""
-        database_url = _create_database(place.stack.database_url)
-        settings = {
-            **_SETTINGS,
-            "database_url": database_url,
-            "agent_url": place.agent_url,
-            "steps": workload.steps,
-        }
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.dbos_worker", json.dumps(settings)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=_ROOT,
-            env={**os.environ, **place.stack.warden.environment()},
-        )
-        place.stack.warden.adopt(worker.pid)
-        try:
-            assert worker.stdin is not None
-            assert worker.stdout is not None
-            _line(worker.stdout, worker, "ready")
-            with RowWatch(database_url) as watch:
+        with fresh_database(place.stack.database_url, "dbos") as database_url:
+            settings = {
+                **_SETTINGS,
+                "database_url": database_url,
+                "agent_url": place.agent_url,
+                "workload": dataclasses.asdict(workload),
+            }
+            with (
+                worker_process(self.name, "benchmarks.dbos_worker", settings, place.stack.warden) as worker,
+                RowWatch(database_url) as watch,
+            ):
                 yield DbosEntrant(database_url, workload, worker, watch)
-            worker.send_signal(signal.SIGCONT)
-            worker.stdin.close()
-            worker.wait(_END_SECONDS)
-        finally:
-            worker.kill()
-            with worker:
-                worker.wait()
-            place.stack.warden.release(worker.pid)
 
 
 class DbosEntrant:
     """The running worker. The client that enqueues is in the benchmark's own process."""
 
-    def __init__(self, database_url: str, workload: Workload, worker: subprocess.Popen[str], watch: RowWatch) -> None:
+    def __init__(self, database_url: str, workload: Workload, worker: WorkerProcess, watch: RowWatch) -> None:
         self._database_url = database_url
         self._workload = workload
         self._worker = worker
@@ -122,17 +99,13 @@ class DbosEntrant:
         return seconds
 
     def _direct(self, runs: int) -> list[float]:
-        assert self._worker.stdin is not None
-        assert self._worker.stdout is not None
         inputs = [self._workload.input_data(number) for number in range(runs)]
-        self._worker.stdin.write(json.dumps({"direct": inputs}) + "\n")
-        self._worker.stdin.flush()
-        seconds: list[float] = json.loads(_line(self._worker.stdout, self._worker, "[", _START_SECONDS + runs))
+        seconds: list[float] = self._worker.ask({"direct": inputs}, _DIRECT_SECONDS + runs * self._workload.steps)
         return seconds
 
     def lay_backlog(self, first: int, runs: int) -> None:
         """Stop the worker, and enqueue."""
-        self._worker.send_signal(signal.SIGSTOP)
+        self._worker.pause()
         numbers = range(first, first + runs)
 
         def enqueue_some(offset: int) -> None:
@@ -146,7 +119,7 @@ class DbosEntrant:
 
     def release(self) -> None:
         """SIGCONT to the worker."""
-        self._worker.send_signal(signal.SIGCONT)
+        self._worker.resume()
 
     @contextlib.contextmanager
     def submitter(self) -> Iterator[Submit]:
@@ -166,6 +139,12 @@ class DbosEntrant:
         """Workflows that came through the queue; the database is this start's own."""
         return int(self._watch.one(_COMPLETED))
 
+    def ended(self, limit: int) -> Sequence[Ended]:
+        """Input and output as DBOS keeps them."""
+        with self._client() as client:
+            found = client.list_workflows(status="SUCCESS", queue_name=_QUEUE, limit=limit, sort_desc=True)
+        return [Ended(workflow.input["args"][0], workflow.output) for workflow in found]
+
     @contextlib.contextmanager
     def _client(self) -> Iterator[Any]:
         from dbos import DBOSClient
@@ -178,31 +157,4 @@ class DbosEntrant:
 
 
 def _enqueue(client: Any, given: Mapping[str, Any]) -> str:
-    # The names stand in dbos_worker as well; that module cannot be imported without starting DBOS's registry here.
-    return str(client.enqueue({"workflow_name": "bench_sequence", "queue_name": "bench"}, given).get_workflow_id())
-
-
-def _create_database(server_url: str) -> str:
-    name = f"bench_dbos_{uuid.uuid4().hex[:12]}"
-    with contextlib.closing(psycopg2.connect(server_url)) as connection:
-        connection.autocommit = True
-        connection.cursor().execute(f"CREATE DATABASE {name}")
-    return f"{server_url.rpartition('/')[0]}/{name}"
-
-
-def _line(
-    stream: IO[str], worker: subprocess.Popen[str], beginning: str, timeout_seconds: float = _START_SECONDS
-) -> str:
-    """The worker's next line. Ends a worker that is silent for too long; raises RuntimeError for anything unexpected."""
-    watchdog = threading.Timer(timeout_seconds, worker.kill)
-    watchdog.start()
-    try:
-        line = stream.readline()
-    finally:
-        watchdog.cancel()
-    if not line.startswith(beginning):
-        raise RuntimeError(
-            f"the worker of DBOS wrote {line!r}; expected a line that begins with {beginning!r} within "
-            f"{timeout_seconds:.0f} s (exit code {worker.poll()}). Its messages stand above."
-        )
-    return line
+    return str(client.enqueue({"workflow_name": _WORKFLOW, "queue_name": _QUEUE}, given).get_workflow_id())

@@ -12,10 +12,20 @@ from typing import Final
 from benchmarks.contender import Entrant
 from benchmarks.measurement import Measurement, percentile
 from benchmarks.processes import Meter
+from benchmarks.workload import Workload
 
 _POLL_SECONDS = 0.02
+_SHOWN_CHARACTERS = 300
+_USUAL_STEPS = 3
+# A payload of so many bytes counts as much as a call without one.
+_HEAVY_PAYLOAD_BYTES = 20_000
+# Of the runs of the usual workload, others get this part, at the same work.
+_FURTHER_SHARE = 2
 _QUIET_SECONDS = 120.0
-_SECONDS_PER_RUN = 0.5
+# Of one call of the agent, with all that the engine does around it.
+_SECONDS_PER_CALL = 0.25
+# Of so many runs the outcome is compared, after each measure; those of all are counted.
+_COMPARED_RUNS = 100
 
 
 @dataclass(frozen=True)
@@ -27,14 +37,24 @@ class Sizes:
     warm_up_runs: int = 200
     submitters: int = 4
 
+    def scaled_to(self, workload: Workload) -> Sizes:
+        """Fewer runs of what is more work, so that no workload takes much longer than another; never more than these."""
+        work = workload.steps * (1 + workload.payload_bytes / _HEAVY_PAYLOAD_BYTES)
+
+        def fewer(runs: int, at_least: int) -> int:
+            return min(runs, max(at_least, int(runs * _USUAL_STEPS / work / _FURTHER_SHARE)))
+
+        return Sizes(fewer(self.runs, 100), fewer(self.latency_runs, 20), fewer(self.warm_up_runs, 10), self.submitters)
+
 
 @dataclass(frozen=True)
 class Seat:
-    """What a measure is told: who is measured, in which repetition, and the processes of the place by role."""
+    """What a measure is told: who is measured, with what, in which repetition, and the processes of the place by role."""
 
     contender: str
     repetition: int
     entrant: Entrant
+    workload: Workload
     place_roles: Mapping[str, Sequence[int]]
     sizes: Sizes
 
@@ -55,7 +75,7 @@ def warm_up(seat: Seat) -> None:
     with seat.entrant.submitter() as submit:
         for number in range(seat.sizes.warm_up_runs):
             submit(number)
-    _drain(seat.entrant, seat.sizes.warm_up_runs, None)
+    _drain(seat, seat.sizes.warm_up_runs, None)
     _check(seat, before + seat.sizes.warm_up_runs)
     for way in seat.entrant.ways().values():
         way(min(10, seat.sizes.warm_up_runs))
@@ -64,10 +84,12 @@ def warm_up(seat: Seat) -> None:
 def latency(seat: Seat) -> Measurement:
     """One run at a time, each way in which one can be asked for; CPU and memory are those of the first way."""
     runs = seat.sizes.latency_runs
+    before = seat.entrant.completed()
     (_, front_door), *others = seat.entrant.ways().items()
     meter = seat.meter()
     seconds = front_door(runs)
     measured = seat.measurement("latency", runs, _percentiles("", seconds), meter)
+    _check(seat, before + runs)
     further = {key: value for name, way in others for key, value in _percentiles(f"{name}_", way(runs)).items()}
     return Measurement(
         **{**vars(measured), "values": {**measured.values, **further}},
@@ -82,7 +104,7 @@ def backlog(seat: Seat) -> Measurement:
     meter = seat.meter()
     begun = time.perf_counter()
     entrant.release()
-    _drain(entrant, runs, meter)
+    _drain(seat, runs, meter)
     seconds = time.perf_counter() - begun
     measured = seat.measurement("backlog", runs, {"runs_per_second": runs / seconds, "seconds": seconds}, meter)
     _check(seat, before + runs)
@@ -97,7 +119,7 @@ def submission(seat: Seat) -> Measurement:
     begun = time.perf_counter()
     submit_all(entrant, runs, seat.sizes.submitters)
     submitted_seconds = time.perf_counter() - begun
-    _drain(entrant, runs, meter)
+    _drain(seat, runs, meter)
     seconds = time.perf_counter() - begun
     values = {
         "runs_per_second": runs / seconds,
@@ -133,10 +155,10 @@ def _percentiles(prefix: str, seconds: Sequence[float]) -> dict[str, float]:
     return {f"{prefix}p{percent}_ms": percentile(seconds, percent) * 1000 for percent in (50, 99)}
 
 
-def _drain(entrant: Entrant, runs: int, meter: Meter | None) -> None:
+def _drain(seat: Seat, runs: int, meter: Meter | None) -> None:
     """Wait until nothing is left. Raises TimeoutError when that takes unreasonably long."""
-    deadline = time.monotonic() + _QUIET_SECONDS + runs * _SECONDS_PER_RUN
-    while not entrant.is_drained():
+    deadline = time.monotonic() + _QUIET_SECONDS + runs * seat.workload.steps * _SECONDS_PER_CALL
+    while not seat.entrant.is_drained():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{runs} runs have not all ended in time; look into the logs of their engine")
         if meter is not None:
@@ -145,7 +167,22 @@ def _drain(entrant: Entrant, runs: int, meter: Meter | None) -> None:
 
 
 def _check(seat: Seat, expected: int) -> None:
-    """A throughput with lost or failed runs in it is none. Raises RuntimeError."""
+    """A throughput with lost, failed or wrong runs in it is none. Raises RuntimeError."""
     found = seat.entrant.completed()
     if found != expected:
         raise RuntimeError(f"{seat.contender}: {expected} runs should have ended well by now, {found} have")
+    ended = seat.entrant.ended(_COMPARED_RUNS)
+    if len(ended) != min(expected, _COMPARED_RUNS):
+        raise RuntimeError(
+            f"{seat.contender}: the outcomes of {min(expected, _COMPARED_RUNS)} runs should be there, {len(ended)} are"
+        )
+    for run in ended:
+        if run.output != (right := seat.workload.expected_output(run.given)):
+            raise RuntimeError(
+                f"{seat.contender}: a run gave back {_shortened(run.output)}; expected {_shortened(right)}"
+            )
+
+
+def _shortened(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

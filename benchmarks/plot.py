@@ -36,7 +36,9 @@ def draw(results: Results, path: Path, say: Callable[[str], None]) -> None:
             spread = Spread.of(list(values.values()))
             whiskers = [[spread.median - spread.lowest], [spread.highest - spread.median]]
             panel.bar(place, spread.median, yerr=whiskers, capsize=4, width=0.6)
-        panel.set_xticks(range(len(results.present)), [contender.name for contender in results.present])
+        panel.set_xticks(
+            range(len(results.present)), [contender.name.replace(", ", ",\n") for contender in results.present]
+        )
         panel.set_title(row.title, fontsize=9)
         panel.tick_params(labelsize=8)
         panel.spines[["top", "right"]].set_visible(False)

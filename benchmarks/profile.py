@@ -87,7 +87,7 @@ def profile_reference(workload: Workload, sizes: Sizes, out: Path, say: Callable
         raise RuntimeError("py-spy is not installed here; `nox -s bench -- --profile` installs it")
     parts = []
     with place() as (where, roles, _), Reference().start(where, workload) as entrant:
-        seat = Seat("reference", 0, entrant, roles, sizes)
+        seat = Seat("reference", 0, entrant, workload, roles, sizes)
         warm_up(seat)
         for measure, profiled in _PROFILED.items():
             found = _sample(program, seat, measure, profiled, out)

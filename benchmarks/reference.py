@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 import psycopg2
 from psycopg2.extras import execute_values
 
-from benchmarks.contender import Place, Submit
+from benchmarks.contender import Ended, Place, Say, Submit
 from benchmarks.rows import RowWatch
 from benchmarks.workload import Workload
 from harness.client import ApiClient
+from harness.places import SUBJECTS_DIRECTORY
 from harness.subject import RoleName, RunningSubject, Subject
-from harness.subject.description import SUBJECTS_DIRECTORY
 
 with warnings.catch_warnings():
     # kafka-python reads its own resources in a way that Python 3.11 to 3.12 call deprecated.
@@ -37,6 +37,14 @@ _LONGEST_PAUSE_SECONDS = 4.0
 _STATUS = "SELECT status FROM workflow_runs WHERE run_id = %s"
 _UNENDED = "SELECT EXISTS (SELECT FROM workflow_runs WHERE status IN ('PENDING', 'RUNNING'))"
 _COMPLETED = "SELECT count(*) FROM workflow_runs WHERE workflow_name = %s AND status = 'COMPLETED'"
+_ENDED = """
+    SELECT asked.input_data, step_executions.output_data
+    FROM (
+        SELECT run_id, input_data FROM workflow_runs WHERE workflow_name = %s AND status = 'COMPLETED'
+        ORDER BY created_at DESC LIMIT %s
+    ) AS asked JOIN step_executions USING (run_id)
+    WHERE step_executions.step_id = %s
+"""
 _BAD = frozenset(("FAILED", "CANCELLED"))
 
 
@@ -50,13 +58,14 @@ class Reference:
         self.configuration: Mapping[str, str] = {
             "processes": ", ".join(f"{count} {role}" for role, count in _COUNTS.items()),
             "settings": "as delivered: no environment but the addresses; producers acks=all and idempotent",
+            "steps": "aiohttp in the bridge, kept-alive connections, JSON by orjson",
             "asked for by": "POST /api/v1/workflows/{id}/execute on a kept-alive connection",
             "backlog": "rows PENDING and requests on Kafka, written by the benchmark in the API's place",
         }
 
-    def missing(self, workload: Workload) -> str | None:
+    def missing(self, say: Say) -> str | None:
         """The contender that is always there."""
-        del workload
+        del say
         return None
 
     @contextlib.contextmanager
@@ -175,6 +184,11 @@ class ReferenceEntrant:
     def completed(self) -> int:
         """Runs of this start's workflow."""
         return int(self._watch.one(_COMPLETED, self._definition["name"]))
+
+    def ended(self, limit: int) -> Sequence[Ended]:
+        """Input and output as the rows have them; the output of a run is that of its last step."""
+        rows = self._watch.all(_ENDED, self._definition["name"], limit, self._workload.last_step)
+        return [Ended(given, self._workload.output_of(output)) for given, output in rows]
 
 
 class _RestCaller:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,10 +13,16 @@ from rich.table import Table
 
 from benchmarks.contender import Contender
 from benchmarks.measurement import Measurement, Spread, paired_ratios
+from benchmarks.reference import Reference
 from benchmarks.trial import Results
 
 _SERVERS: Final = ("postgresql", "kafka")
 _SURROUNDINGS: Final = (*_SERVERS, "agent", "driver")
+_ONLY_OF_THE_FIRST: Final = (
+    "accepted while draining, runs/s",
+    "CPU of the engine, submission, ms/run",
+    "CPU of PostgreSQL and Kafka, submission, ms/run",
+)
 Value = Callable[[Measurement], float | None]
 
 
@@ -62,11 +68,13 @@ ROWS: Final = (
     Row("peak memory of the engine, backlog, MiB", "backlog", _engine_memory, digits=0),
 )
 
+# What is shown of each workload besides the first.
+FURTHER_ROWS: Final = tuple(row for row in ROWS if row.peer_value is None and row.title not in _ONLY_OF_THE_FIRST)
+
 
 def values_of(results: Results, contender: Contender, row: Row) -> dict[int, float]:
     """By repetition, what a row shows of a contender."""
-    is_peer = contender is not results.trial.contenders[0]
-    value = row.peer_value if is_peer and row.peer_value is not None else row.value
+    value = row.value if row.peer_value is None or contender.name == Reference.name else row.peer_value
     found = {
         measured.repetition: value(measured)
         for measured in results.measurements
@@ -75,7 +83,7 @@ def values_of(results: Results, contender: Contender, row: Row) -> dict[int, flo
     return {repetition: number for repetition, number in found.items() if number is not None}
 
 
-def lines(results: Results) -> Iterator[list[str]]:
+def lines(results: Results, rows: Sequence[Row] = ROWS) -> Iterator[list[str]]:
     """The table: a heading, then a line for each row that was measured; ratios are the first contender's to a peer's."""
     first, *peers = results.present
     yield [
@@ -83,13 +91,35 @@ def lines(results: Results) -> Iterator[list[str]]:
         *(f"{contender.name} {contender.version}" for contender in results.present),
         *(f"{first.name} : {peer.name}" for peer in peers),
     ]
-    for row in ROWS:
+    for row in rows:
         own = values_of(results, first, row)
         if not own:
             continue
         cells = [_cell(values_of(results, contender, row), row.digits) for contender in results.present]
         ratios = [paired_ratios(own, values_of(results, peer, row)) for peer in peers]
         yield [row.title, *cells, *(_shown(Spread.of(found), 2, "×") if found else "" for found in ratios)]
+
+
+def further_lines(further: Sequence[Results]) -> Iterator[list[str]]:
+    """The same for other workloads, all in one table: their titles stand in the first column."""
+    for number, results in enumerate(further):
+        heading, *rows = lines(results, FURTHER_ROWS)
+        if not number:
+            yield ["workload", "measure", *heading[1:]]
+        # Every table has the same columns: who is absent is absent from all.
+        yield from ([results.trial.workload.title, *cells] for cells in rows)
+
+
+def configurations(contenders: Sequence[Contender]) -> str:
+    """How each contender is set up, as Markdown: a line for each thing that one of them says of itself."""
+    return markdown_table(_configuration_lines(contenders), "---") + "\n"
+
+
+def _configuration_lines(contenders: Sequence[Contender]) -> Iterator[list[str]]:
+    yield ["", *(contender.name for contender in contenders)]
+    subjects = dict.fromkeys(subject for contender in contenders for subject in contender.configuration)
+    for subject in subjects:
+        yield [subject, *(contender.configuration.get(subject, "") for contender in contenders)]
 
 
 def role_lines(results: Results, measure: str) -> Iterator[list[str]]:
@@ -114,26 +144,28 @@ def terminal_table(rows: Iterator[list[str]], title: str) -> Table:
     return table
 
 
-def markdown(results: Results) -> str:
-    """Everything that the documentation shows of a run."""
+def markdown(results: Results, further: Sequence[Results] = ()) -> str:
+    """Everything that the documentation shows of a run of the benchmark."""
     trial = results.trial
-    foreign = Spread.of([measured.foreign_cores for measured in results.measurements])
+    foreign = Spread.of([measured.foreign_cores for each in (results, *further) for measured in each.measurements])
     parts = [
         f"{trial.workload.title}; {trial.repetitions} interleaved repetitions, {trial.sizes.runs:,} runs in each measure "
         f"of throughput, {trial.sizes.latency_runs:,} in that of latency, {trial.sizes.submitters} submitting clients. "
         "Medians, with lowest and highest in brackets; ratios are paired by repetition.",
-        _markdown_table(lines(results)),
+        markdown_table(lines(results)),
         *(f"**Skipped: {name}** ({reason})." for name, reason in results.skipped.items()),
     ]
     if "backlog" in trial.measures:
-        parts += ["By process, backlog:", _markdown_table(role_lines(results, "backlog"))]
+        parts += ["By process, backlog:", markdown_table(role_lines(results, "backlog"))]
     if "submission" in trial.measures:
-        parts += ["By process, submitted while draining:", _markdown_table(role_lines(results, "submission"))]
+        parts += ["By process, submitted while draining:", markdown_table(role_lines(results, "submission"))]
+    if further:
+        parts += ["Other workloads:", markdown_table(further_lines(further)), _sizes_told(further)]
     parts += [
         "Machine: " + "; ".join(f"{name} {value}" for name, value in results.machine.items()) + ".",
         f"Busy elsewhere on the machine meanwhile: {_shown(foreign, 2)} cores.",
         f"The agent alone answers {results.agent_calls_per_second:,.0f} calls/s; the most that was asked of it is "
-        f"{_most_calls(results):,.0f} calls/s.",
+        f"{max(_most_calls(each) for each in (results, *further)):,.0f} calls/s.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -153,9 +185,9 @@ def as_json(results: Results) -> dict[str, Any]:
     }
 
 
-def write_json(results: Results, path: Path) -> None:
-    """One file for a run."""
-    path.write_text(json.dumps(as_json(results), indent=1) + "\n", encoding="utf-8")
+def write_json(trials: Sequence[Results], path: Path) -> None:
+    """One file for a run of the benchmark: a trial for each workload."""
+    path.write_text(json.dumps({"trials": [as_json(each) for each in trials]}, indent=1) + "\n", encoding="utf-8")
 
 
 def put_between(document: Path, mark: str, text: str) -> None:
@@ -165,6 +197,14 @@ def put_between(document: Path, mark: str, text: str) -> None:
     if not begin or not end:
         raise ValueError(f"{document}: expected the lines <!-- {mark} --> and <!-- /{mark} -->; write them in first")
     document.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")
+
+
+def _sizes_told(further: Sequence[Results]) -> str:
+    sizes = [
+        f"{each.trial.workload.title}: {each.trial.sizes.runs:,} and {each.trial.sizes.latency_runs:,}"
+        for each in further
+    ]
+    return f"Runs in each measure of throughput, and in that of latency: {'; '.join(sizes)}."
 
 
 def _most_calls(results: Results) -> float:
@@ -181,7 +221,8 @@ def _shown(spread: Spread, digits: int, unit: str = "") -> str:
     return middle if spread.count == 1 else f"{middle} [{spread.lowest:,.{digits}f}–{spread.highest:,.{digits}f}]"
 
 
-def _markdown_table(rows: Iterator[list[str]]) -> str:
+def markdown_table(rows: Iterator[list[str]], alignment: str = "---:") -> str:
+    """A heading and its lines as Markdown. The alignment is that of all columns but the first."""
     heading = next(rows)
-    text = [f"| {' | '.join(heading)} |", f"| --- |{' ---: |' * (len(heading) - 1)}"]
+    text = [f"| {' | '.join(heading)} |", f"| --- |{f' {alignment} |' * (len(heading) - 1)}"]
     return "\n".join([*text, *(f"| {' | '.join(cells)} |" for cells in rows)])

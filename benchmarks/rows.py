@@ -38,6 +38,11 @@ class RowWatch:
         row = self._cursor.fetchone() if self._cursor.description else None
         return None if row is None else row[0]
 
+    def all(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows."""
+        self._cursor.execute(statement, values)
+        return self._cursor.fetchall()
+
     def wait_for(self, statement: str, run_id: str, good: str, bad: frozenset[str]) -> None:
         """Ask for a status, every millisecond, until it is the good one.
 

@@ -64,7 +64,7 @@ def carry_out(trial: Trial, say: Callable[[str], None]) -> Results:
     """Measure everything. Raises what a contender raises that fails: half a comparison is none."""
     results = Results(trial)
     for contender in trial.contenders:
-        if (reason := contender.missing(trial.workload)) is not None:
+        if (reason := contender.missing(say)) is not None:
             results.skipped[contender.name] = reason
             say(f"{contender.name} is skipped: {reason}")
     with place() as (where, roles, capacity):
@@ -86,7 +86,7 @@ def _measured(
     contender: Contender, where: Place, roles: Mapping[str, Sequence[int]], trial: Trial, repetition: int
 ) -> Iterator[Measurement]:
     with contender.start(where, trial.workload) as entrant:
-        seat = Seat(contender.name, repetition, entrant, roles, trial.sizes)
+        seat = Seat(contender.name, repetition, entrant, trial.workload, roles, trial.sizes)
         warm_up(seat)
         for name in trial.measures:
             yield MEASURES[name](seat)

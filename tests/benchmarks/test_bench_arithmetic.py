@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from benchmarks import report
+from benchmarks.__main__ import contenders
 from benchmarks.contender import Contender
 from benchmarks.measurement import Measurement, Spread, paired_ratios, percentile
 from benchmarks.measures import Sizes
@@ -67,6 +71,14 @@ def test_the_table_shows_medians_and_paired_ratios() -> None:
     assert table["one run, p50, ms, peer called directly"][-1] == "2.00× [2.00–2.00]"
 
 
+def test_a_peer_that_is_measured_without_the_reference_is_still_told_as_called_directly() -> None:
+    results = _results(with_peer=True)
+    results.skipped["reference"] = "it was not asked for"
+    table = {cells[0]: cells[1:] for cells in report.lines(results)}
+    assert table["one run, p50, ms"] == ["40.0 [40.0–40.0]"]
+    assert table["one run, p50, ms, peer called directly"] == ["20.0 [20.0–20.0]"]
+
+
 def test_what_servers_agent_and_driver_cost_is_not_counted_to_the_engine() -> None:
     table = {cells[0]: cells[1:] for cells in report.lines(_results(with_peer=True))}
     assert table["CPU of the engine, backlog, ms/run"][0].startswith("0.20 ")
@@ -79,6 +91,30 @@ def test_an_absent_peer_is_named_with_the_reason() -> None:
     assert "**Skipped: peer** (it is not installed)." in report.markdown(results)
     assert report.as_json(results)["skipped"] == {"peer": "it is not installed"}
     assert [cells for cells in report.lines(results) if len(cells) != 2] == []
+
+
+def test_other_workloads_stand_in_one_table_with_their_sizes() -> None:
+    first, other = _results(with_peer=True), _results(with_peer=True)
+    further = dataclasses.replace(
+        other, trial=dataclasses.replace(other.trial, workload=Workload(10, shape="parallel"))
+    )
+    rows = list(report.further_lines([further, further]))
+    assert rows[0] == ["workload", "measure", *next(report.lines(first))[1:]]
+    assert {len(row) for row in rows} == {len(rows[0])}
+    told = {(row[0], row[1]): row[-1] for row in rows[1:]}
+    assert told["10 parallel branches, 32 B payload", "backlog drained, runs/s"] == "10.00× [10.00–10.00]"
+    assert not any("called directly" in row[1] for row in rows)
+    text = report.markdown(first, [further])
+    assert "Other workloads:" in text
+    assert "10 parallel branches, 32 B payload: 2,000 and 200." in text
+    assert "Other workloads:" not in report.markdown(first)
+
+
+def test_the_page_tells_the_configurations_as_the_code_has_them() -> None:
+    """`nox -s bench -- --write-docs` puts them there; so does `put_between` with what stands on the left here."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    told = page.partition("<!-- configurations -->\n")[2].partition("<!-- /configurations -->")[0]
+    assert report.configurations(contenders()).strip() == told.strip()
 
 
 def test_sampled_stacks_are_counted_by_function_without_those_that_wait() -> None:
