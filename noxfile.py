@@ -15,7 +15,7 @@ nox.options.sessions = ["tests"]
 ROOT = Path(__file__).parent
 LOCK = ROOT / "requirements.lock"
 # What only the benchmark needs: the peers themselves, and what draws and samples.
-PEERS = ["dbos>=3.4,<4", "urllib3>=2.2,<3", "matplotlib>=3.9,<4", "py-spy>=0.4,<0.5"]
+PEERS = ["dbos>=3.4,<4", "urllib3>=2.2,<3", "temporalio>=1.35,<2", "matplotlib>=3.9,<4", "py-spy>=0.4,<0.5"]
 
 
 def install(session: nox.Session) -> None:
@@ -78,8 +78,8 @@ def build_docs(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The main job: the suite of scenarios on embedded stacks, generated runs for twenty seconds, and the tests of the reference
-    as separate processes. The first failures of the suite are made smaller, for two minutes in all.
+    """The main job: the suite of scenarios on embedded stacks, generated runs for twenty seconds, a sample of the fault grid, and
+    the tests of the reference as separate processes. The first failures of the suite are made smaller, for two minutes in all.
 
     With arguments, such as `-- --subject subjects/other.yaml -k cancel`, the suite alone is run with them.
     """
@@ -87,6 +87,10 @@ def integration(session: nox.Session) -> None:
     session.run("pytest", "scenarios", "-n", "2", "--dist", "loadgroup", *(session.posargs or ["--shrink", "2m"]))
     if not session.posargs:
         session.run("plumbline", "explore", "subjects/reference.yaml", "--profile", "smoke", "--for", "20s")
+        session.run(
+            "plumbline", "faults", "subjects/reference.yaml", "--workflow", "all", "--sample", "24", "--jobs", "2", "--fresh",
+            "--set", "KAFKA_SESSION_TIMEOUT_MS=1500", "--results", "results/faults-sample",
+        )  # fmt: skip
         session.run("pytest", "tests/integration")
 
 
@@ -99,7 +103,10 @@ def containers(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """The reference side by side with its peers: `nox -s bench -- --runs 500 --repetitions 3 --only backlog`."""
+    """The reference side by side with its peers: `nox -s bench -- --runs 500 --repetitions 3 --only backlog`.
+
+    Temporal's server is built by Go, once, into the cache directory; without Go that peer is skipped, and named.
+    """
     install(session)
     mark = Path(session.virtualenv.location) / "installed-peers"
     wanted = " ".join(PEERS)

@@ -13,9 +13,10 @@ from harness.oracle.plan import Plan
 __all__ = ["ENDED", "LAG_SECONDS", "TERMINAL", "Read", "Row", "RunView", "Task", "Views", "views"]
 
 _DISTURBING = frozenset(("killed", "stopped", "paused", "resumed", "exited"))
-_DISTURBING_ACTS = frozenset(
-    ("kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "exhaust", "fill")
-)
+_DISTURBING_ACTS = frozenset((
+    "kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "cut", "join",
+    "exhaust", "fill",
+))  # fmt: skip
 _SOURCE_VIEWS = "_views_of_the_checkers"
 
 

@@ -44,6 +44,8 @@ _MOST_SHRUNK: Final = 5
 @click.option("--points", "words", multiple=True, metavar="TEXT", help="Only fault points whose name has this text.")
 @click.option("--again", is_flag=True, help="Have each fault done once more during the recovery from it.")
 @click.option("--limit", type=click.IntRange(1), help="So many cells at most.")
+@click.option("--sample", type=click.IntRange(1), help="So many cells, spread over all workflows, points and kinds.")
+@click.option("--seed", default=0, show_default=True, help="Draws the sample.")
 @click.option("--jobs", default=3, show_default=True, type=click.IntRange(1, 16), help="Stacks at work side by side.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A variable for the subject's processes.")
 @click.option(
@@ -63,8 +65,8 @@ _MOST_SHRUNK: Final = 5
 )
 def faults(
     subject_file: Path, workflows: tuple[str, ...], consumers: int, kinds: str, words: tuple[str, ...], again: bool,
-    limit: int | None, jobs: int, settings: tuple[str, ...], stack: StackKind, fresh: bool, shrink: bool,
-    stop_at_first: bool, directory: Path, report: Path | None,
+    limit: int | None, sample: int | None, seed: int, jobs: int, settings: tuple[str, ...], stack: StackKind, fresh: bool,
+    shrink: bool, stop_at_first: bool, directory: Path, report: Path | None,
 ) -> None:  # fmt: skip
     """Run a workflow on SUBJECT, find every moment at which something takes effect in Kafka, PostgreSQL or at an agent, and
     then, for each of them and each kind of fault, run it again with that fault there.
@@ -77,7 +79,7 @@ def faults(
       3  nothing failed, but of some cell it is not known whether it would
     """
     console = Console()
-    plan = Plan(_kinds(kinds), words, again, limit, jobs, stop_at_first)
+    plan = Plan(_kinds(kinds), words, again, limit, sample, seed, jobs, stop_at_first)
     subject, bases = _read(subject_file, workflows)
     results = Results(directory / "cells.jsonl")
     if fresh:

@@ -217,14 +217,14 @@ class Director:
         gates = self._gates(process)
         shut = [gates[name] for name in ("kafka", "database") if kind in (f"partition_{name}", "partition_both")]
         for gate in shut:
-            gate.shut()
+            gate.shut(id(armed))
         self._done(armed, crossing)
         seconds = DATABASE_PARTITION_SECONDS if kind == "partition_database" else self._beyond_session(process)
 
         async def heal() -> None:
             await asyncio.sleep(armed.fault.seconds or seconds)
             for gate in shut:
-                gate.open()
+                gate.open(id(armed))
             self._over(armed)
 
         self._begin(heal())

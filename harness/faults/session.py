@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import psutil
 
+from harness.faults.cuts import Cuts, PartName, Unreachable, is_meant
 from harness.faults.director import Deeds, Director, Recording
 from harness.faults.points import Fault
 from harness.faults.ports import FaultPorts
@@ -24,6 +25,7 @@ from harness.subject.readiness import wait_until_ready
 from harness.subject.running import Route
 
 _SETTLE_SECONDS = 120.0
+_GATES: Final[Mapping[PartName, Literal["kafka", "database"]]] = {"broker": "kafka", "database": "database"}
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class FaultPoints:
         self._director = Director(lambda process: self._gates[process])
         self._gates: dict[str, dict[Literal["kafka", "database"], Gate]] = {}
         self._routes: dict[str, Route] = {}
+        self._cuts = Cuts()
         self._lock = threading.Lock()
         self.are_armed = False
         """Whether faults are armed, so that requests of the harness itself may fail and are to be repeated."""
@@ -100,12 +103,39 @@ class FaultPoints:
         """Forget all faults, once what was begun is over; gives the processes that may give themselves up yet, after what was
         done to them. Raises TimeoutError."""
         in_doubt = self._server.call(self._director.disarm(), _SETTLE_SECONDS)
+        self._change(self._cuts.clear)
         self.are_armed = False
         return in_doubt
 
-    def cut(self, process: str) -> None:
+    def cut(self, part: PartName, role: str | None = None, number: int | None = None) -> None:
+        """From here on no byte passes between a part of the stack and the subject's processes: all of them, those of a role,
+        or one, and those that are started meanwhile as well. Connections stay open, as when a cable was pulled.
+
+        Raises:
+            Unreachable: there is no such process, or one of them has no proxies.
+        """
+        meant = [one for one in self._running.processes if is_meant(one.name, role, number)]
+        if not meant:
+            raise Unreachable(f"the subject has no process {role or ''}{'' if number is None else f'-{number}'}")
+        if lacking := sorted({one.name for one in meant if one.is_running} - set(self.routes)):
+            raise Unreachable(f"{', '.join(lacking)} cannot be cut off: no listener is left for a proxy before it")
+        self.are_armed = True
+        self._change(lambda: self._cuts.set(part, role, number, is_cut=True))
+
+    def join(self, part: PartName, role: str | None = None, number: int | None = None) -> bool:
+        """Let bytes pass again; False when none of these processes was cut off from the part."""
+        before = self.are_cut(part)
+        self._change(lambda: self._cuts.set(part, role, number, is_cut=False))
+        return before != self.are_cut(part)
+
+    def are_cut(self, *parts: PartName) -> frozenset[str]:
+        """The processes that do not reach some of these parts."""
+        with self._lock:
+            return frozenset(name for name in self._gates for part in parts if self._cuts.are_between(part, name))
+
+    def reset(self, process: str) -> None:
         """Reset every connection of a process to Kafka and to the database. Nothing happens when it has no proxies."""
-        self._server.call(self._cut(process))
+        self._server.call(self._reset(process))
 
     @property
     def routes(self) -> Mapping[str, Route]:
@@ -152,6 +182,7 @@ class FaultPoints:
             user, _, _ = url.netloc.rpartition("@")
             netloc = f"{user}@{LOOPBACK}:{database_port}" if user else f"{LOOPBACK}:{database_port}"
             self._gates[name] = gates
+            self._server.call(self._follow([name]))
             self._routes[name] = Route(urlunsplit(url._replace(netloc=netloc)), f"{LOOPBACK}:{port}")
             return self._routes[name]
 
@@ -160,9 +191,21 @@ class FaultPoints:
     ) -> dict[Literal["kafka", "database"], Gate]:
         return {"kafka": Gate(name, self._director, kafka), "database": Gate(name, self._director, database)}
 
-    async def _cut(self, process: str) -> None:
+    async def _reset(self, process: str) -> None:
         for gate in self._gates.get(process, {}).values():
             gate.reset()
+
+    def _change(self, change: Callable[[], None]) -> None:
+        """Change what is cut off, and have the gates follow."""
+        with self._lock:
+            change()
+            self._server.call(self._follow(list(self._gates)))
+
+    async def _follow(self, processes: Iterable[str]) -> None:
+        for process in processes:
+            for part, name in _GATES.items():
+                gate = self._gates[process][name]
+                (gate.shut if self._cuts.are_between(part, process) else gate.open)(self._cuts)
 
     def _caller(self, peer_port: int) -> str | None:
         """The process that has a port of this machine; None when it is none of the subject's."""

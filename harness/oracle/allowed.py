@@ -13,7 +13,7 @@ from harness.oracle.rounds import Round
 from harness.oracle.wildcards import Undecided
 
 _ENDS = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
-_REPEATING = frozenset({"kill", "stop", "restart", "pause", "remove", "add", "redeliver", "fault"})
+_REPEATING = frozenset({"kill", "stop", "restart", "pause", "remove", "add", "redeliver", "fault", "cut"})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.history import Event
 from harness.runner.acts_disk import fill
-from harness.runner.acts_faults import exhaust, fault, persistently
+from harness.runner.acts_faults import cut, exhaust, fault, join, persistently
 from harness.runner.acts_rest import current_plan, posted, refused, rest
 from harness.runner.conditions import message_filter
 from harness.runner.errors import Broken, NotSupported, SetUpBroke
@@ -241,6 +241,8 @@ _ACTS: Mapping[str, Callable[[Mapping[str, Any], World], Any]] = {
     "publish": _publish,
     "redeliver": _redeliver,
     "fault": fault,
+    "cut": cut,
+    "join": join,
     "exhaust": exhaust,
     "fill": fill,
 }

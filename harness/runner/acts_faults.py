@@ -1,4 +1,4 @@
-"""The acts `fault` and `exhaust`, and requests that are repeated while faults may hit the API."""
+"""The acts `fault`, `cut`, `join` and `exhaust`, and requests that are repeated while faults may hit the API."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg2
 
+from harness.faults.cuts import PartName, Unreachable
 from harness.faults.deeds import Hands
 from harness.faults.points import Fault
 from harness.observer import Answer
@@ -29,6 +30,52 @@ def fault(arguments: Mapping[str, Any], world: World) -> Any:
     bench = world.bench
     bench.fault_points().arm(Fault.read(arguments), Hands(bench.processes, bench.running, world.writer), world.writer)
     return "armed"
+
+
+def cut(arguments: Mapping[str, Any], world: World) -> Any:
+    """Cut processes of the subject off from a part of the stack: for so long, or until they are joined.
+
+    Raises:
+        NotSupported: the stack cannot have proxies before it.
+        SetUpBroke: a process that is meant cannot be cut off.
+    """
+    points = world.bench.fault_points()
+    where = _where(arguments)
+    # The next scenario is to find everything as it was.
+    world.bench.processes.disturb()
+    try:
+        points.cut(*where)
+    except Unreachable as error:
+        raise SetUpBroke(str(error)) from error
+    _tell_of_cut(world, "done", arguments)
+    if "seconds" not in arguments:
+        return "cut off"
+    time.sleep(float(arguments["seconds"]))
+    points.join(*where)
+    _tell_of_cut(world, "over", arguments)
+    return "cut off, and joined again"
+
+
+def join(arguments: Mapping[str, Any], world: World) -> Any:
+    """Join processes to a part of the stack again.
+
+    Raises:
+        NotSupported: the stack cannot have proxies before it.
+        SetUpBroke: none of them was cut off, so that nothing was put to the test.
+    """
+    if not world.bench.fault_points().join(*_where(arguments)):
+        raise SetUpBroke(f"nothing was cut off from the {arguments['part']}, so that nothing can be joined to it")
+    _tell_of_cut(world, "over", arguments)
+    return "joined"
+
+
+def _where(arguments: Mapping[str, Any]) -> tuple[PartName, str | None, int | None]:
+    return arguments["part"], arguments.get("role"), arguments.get("number")
+
+
+def _tell_of_cut(world: World, state: str, arguments: Mapping[str, Any]) -> None:
+    who = "-".join(str(arguments[key]) for key in ("role", "number") if key in arguments) or "subject"
+    world.writer.add("harness", "fault", state=state, do="cut", at_point=arguments["part"], process=who)
 
 
 def exhaust(arguments: Mapping[str, Any], world: World) -> Any:

@@ -150,6 +150,12 @@ class Bench:
         points = self._fault_points
         return points if points is not None and points.are_armed else None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the subject's is away or cut off, and the stack's servers run as far as is known."""
+        points = self.armed_faults
+        return self.processes.are_all_running and not (points is not None and points.are_cut("broker", "database"))
+
     def fault_points(self) -> FaultPoints:
         """The fault points of the subject; the first time, its processes are restarted to go through the proxies.
 
@@ -161,7 +167,8 @@ class Bench:
             if self._fault_points is None:
                 if self._fault_ports is None:
                     raise NotSupported(
-                        "fault points need proxies before the stack: take the embedded one, or containers"
+                        "faults at points and networks that are cut need proxies before the stack: take the embedded one, or "
+                        "containers"
                     )
                 upstream = upstream_of(self.stack, self._fault_ports.advertised)
                 points = FaultPoints(self.running, self._fault_ports, upstream, self.binding.all_topics())

@@ -11,7 +11,7 @@ from harness.scenario.parts import Parts
 
 WORDS: Final = (
     "execute", "cancel", "retry", "kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "hold", "release",
-    "answer", "publish", "duplicate", "redeliver", "fault", "exhaust", "fill", "rest", "wait", "all",
+    "answer", "publish", "duplicate", "redeliver", "fault", "cut", "join", "exhaust", "fill", "rest", "wait", "all",
 )  # fmt: skip
 """What an act can be; exactly one stands in each entry of the timeline."""
 
@@ -23,8 +23,7 @@ _SHORT: Final[Mapping[str, str]] = {
     "hold": "agent",
     "release": "agent",
     "redeliver": "group",
-    "exhaust": "part",
-    "fill": "part",
+    **dict.fromkeys(("cut", "join", "exhaust", "fill"), "part"),
 }
 """Which argument a text stands for, where an act's arguments are no mapping."""
 

@@ -150,6 +150,8 @@ _ACTS: Final = {
     "duplicate": "send the messages{where} seen on {topic} again{times}",
     "redeliver": "set the offsets of the {group}'s group back to the beginning{topic}",
     "fault": "{do} {at}{then}",
+    "cut": "cut {who} off from the {part}{lasting}",
+    "join": "join {who} to the {part} again",
     "exhaust": "take all connections of the {part} for {seconds} s",
     "fill": "fill the disk of the {part} for {seconds} s",
     "rest": "request {method} {path}{body}{answered}",
@@ -200,6 +202,9 @@ def _spoken(word: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         told["where"] = _Words(f" with {_fields(arguments['where'])}" if "where" in arguments else "")
     elif word == "redeliver":
         told["topic"] = _Words(f", on {arguments['topic']} alone" if "topic" in arguments else "")
+    elif word in ("cut", "join"):
+        told["who"] = told.get("process", _Words("all processes"))
+        told["lasting"] = _Words(f" for {arguments['seconds']} s" if "seconds" in arguments else "")
     elif word == "fault":
         told |= {name: _Words(text) for name, text in _fault(arguments).items()}
     elif word == "rest":

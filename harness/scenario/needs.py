@@ -14,9 +14,10 @@ STEP_TYPES: Final = frozenset({"agent", "parallel", "conditional", "loop", "fork
 ROLES: Final = ("api", "consumer", "bridge")
 _ASKING: Final = frozenset({"execute", "cancel", "retry"})
 _READERS: Final = {"requests": "consumer", "cancellations": "consumer", "results": "consumer", "tasks": "bridge"}
-_DISTURBING: Final = frozenset(
-    {"kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "exhaust", "fill"}
-)
+_DISTURBING: Final = frozenset((
+    "kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "cut", "join",
+    "exhaust", "fill",
+))  # fmt: skip
 """Acts that whoever uses the same subject would feel."""
 
 

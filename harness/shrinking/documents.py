@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -18,8 +19,13 @@ from harness.shrinking.cases import smaller_cases
 Json = Any
 Document = dict[str, Any]
 
-OF_PROCESSES = frozenset({"kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault"})
+OF_PROCESSES = frozenset(
+    ("kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "cut", "join")
+)
 """Acts that change no outcome of a run, whatever they do to processes (RES, DEL, GRP)."""
+
+_PAIRS = ((("cut",), "join"), (("pause",), "resume"), (("kill", "stop"), "start"), (("hold",), "release"))
+"""What takes something away, and what gives it back: without the second any executor stands still."""
 
 _SECTIONS = ("guarantee", "clauses", "deadline_seconds", "workflows", "agents", "timeline", "expect")
 _ENDS = ("COMPLETED", "FAILED", "CANCELLED")
@@ -224,7 +230,17 @@ def tidy(document: Document, before: Mapping[str, Json]) -> Document | None:
     if not found["expect"]:
         del found["expect"]
     is_empty = not found["timeline"] or ("expect" in before and "expect" not in found)
-    return None if is_empty else _in_order(found)
+    return None if is_empty or _leaves_more_open(found, before) else _in_order(found)
+
+
+def _leaves_more_open(document: Mapping[str, Json], before: Mapping[str, Json]) -> bool:
+    """Whether more is taken away and never given back than before."""
+
+    def open_of(one: Mapping[str, Json], takers: Sequence[str], giver: str) -> int:
+        words = Counter(word_of(entry) for entry in flat(one["timeline"]))
+        return sum(words[taker] for taker in takers) - words[giver]
+
+    return any(open_of(document, *pair) > max(0, open_of(before, *pair)) for pair in _PAIRS)
 
 
 def _steps_of(workflows: Mapping[str, Json]) -> set[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, cast
 
+from harness.faults.cuts import PartName, Unreachable
 from harness.faults.deeds import Hands
 from harness.faults.session import FaultPoints
 from harness.history import Event
@@ -83,7 +85,7 @@ class Disorder:
             outcome = self._outcome(one)
         except NotSupported as error:
             outcome = f"not supported: {error}"
-        except (SetUpBroke, StackError, SubjectError, TimeoutError) as error:
+        except (SetUpBroke, StackError, SubjectError, TimeoutError, Unreachable) as error:
             outcome = f"not done: {error!s:.200}"
         except Exception as error:
             log.exception("the fault %s could not be done", one)
@@ -110,10 +112,8 @@ class Disorder:
         if one.kind in _ON_MESSAGES:
             return self._messages.send(one.kind, one.target)
         if one.kind == "exhaust":
-            everyone.add("harness", "fault", state="done", do="exhaust", at_point="database", process="database")
-            self._begins(one)
-            exhaust_database(self._bench.stack.database_url, one.seconds)
-            everyone.add("harness", "fault", state="over", do="exhaust", at_point="database", process="database")
+            with self._told(one, "database"):
+                exhaust_database(self._bench.stack.database_url, one.seconds)
             return "done"
         if one.kind == NOTHING:
             self._begins(one)
@@ -134,15 +134,31 @@ class Disorder:
                 processes.pause(everyone, role, number)
                 self._stop.wait(one.seconds)
                 processes.resume(everyone, role, number)
+            case "reset":
+                with self._told(one, one.target):
+                    self._bench.fault_points().reset(one.target)
             case "cut":
                 self._cut(one)
         return "done"
 
     def _cut(self, one: Planned) -> None:
-        self._everyone.add("harness", "fault", state="done", do="cut", at_point=one.target, process=one.target)
+        """Have no process of the subject reach a part of the stack for a while."""
+        points, part = self._bench.fault_points(), cast(PartName, one.target)
+        with self._told(one, "subject"):
+            points.cut(part)
+            self._stop.wait(one.seconds)
+            points.join(part)
+        points.disarm()
+
+    @contextlib.contextmanager
+    def _told(self, one: Planned, process: str) -> Iterator[None]:
+        """A fault that goes through the proxies, and stands in the histories of all runs under way."""
+        self._everyone.add("harness", "fault", state="done", do=one.kind, at_point=one.target, process=process)
         self._begins(one)
-        self._bench.fault_points().cut(one.target)
-        self._everyone.add("harness", "fault", state="over", do="cut", at_point=one.target, process=one.target)
+        try:
+            yield
+        finally:
+            self._everyone.add("harness", "fault", state="over", do=one.kind, at_point=one.target, process=process)
 
     def _point(self, one: Planned) -> str:
         assert one.fault is not None

@@ -9,7 +9,7 @@ from typing import Final
 
 from harness.faults.points import Boundary, Fault, Kind, Point, applies
 
-GROUPS: Final = ("kill", "stop", "pause", "broker", "database", "connections", "points", "message")
+GROUPS: Final = ("kill", "stop", "pause", "broker", "database", "network", "connections", "points", "message")
 """What can be asked for; `all` is all of them."""
 
 NOTHING: Final = "nothing"
@@ -124,11 +124,18 @@ def _of_part(part: str) -> Callable[[Mapping[str, int]], list[_Maker]]:
     return of
 
 
+def _network(_: Mapping[str, int]) -> list[_Maker]:
+    def of(part: str) -> _Maker:
+        return lambda draw, at: Planned(at, "cut", part, draw.choice((1.0, 3.0, _BEYOND_SESSION_SECONDS)))
+
+    return [of("broker"), of("database")]
+
+
 def _connections(processes: Mapping[str, int]) -> list[_Maker]:
     def exhaust(draw: random.Random, at: float) -> Planned:
         return Planned(at, "exhaust", "database", round(draw.uniform(1.0, 3.0), 3))
 
-    return [exhaust, *_on_roles("cut", (0.0,))(processes)]
+    return [exhaust, *_on_roles("reset", (0.0,))(processes)]
 
 
 def _points(processes: Mapping[str, int]) -> list[_Maker]:
@@ -170,6 +177,7 @@ _MAKERS: Final[Mapping[str, Callable[[Mapping[str, int]], list[_Maker]]]] = {
     "pause": _on_roles("pause", (1.0, 3.0, _BEYOND_SESSION_SECONDS)),
     "broker": _of_part("broker"),
     "database": _of_part("database"),
+    "network": _network,
     "connections": _connections,
     "points": _points,
     "message": _messages,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from harness.runner import Bench
 from harness.runner.crew import Crew
-from harness.subject import Subject
+from harness.subject import RoleName, Subject
 from tests.mutants.stacks import StackKeeper
 
 
@@ -23,12 +23,36 @@ def serving(subject_file: Path, folder: Path, stacks: StackKeeper, *, seed: int,
     The subject is started with the first scenario on a fresh stack: topics have fixed names, and what a mutant leaves in
     them must not meet the next one. When it cannot be started, every verdict is unknown and says so.
     """
+    subject = Subject.load(subject_file)
+    make = bench_maker(subject, folder, stacks)
+    with Crew(
+        subject, make, history_directory=folder / "histories", seed=seed, at_once=at_once, shrink_seconds=0.0
+    ) as crew:
+        yield crew
+
+
+def bench_maker(
+    subject: Subject,
+    folder: Path,
+    stacks: StackKeeper,
+    *,
+    consumers: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Callable[[contextlib.ExitStack], Bench]:
+    """What starts the subject on a fresh stack, with so many consumers (default: as its file says), and pushes its end.
+
+    The maker raises StackError or SubjectError when that fails.
+    """
     # A broker that was killed on purpose is nothing to warn of.
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
-    subject = Subject.load(subject_file)
+    counts: Mapping[RoleName, int] | None = None if consumers is None else {"consumer": consumers}
 
     def started() -> Bench:
-        bench = Bench(subject, stacks.fresh(), log_directory=folder / "logs", fault_ports=stacks.fault_ports)
+        stack = stacks.fresh()
+        bench = Bench(
+            subject, stack, counts=counts, environment=environment, log_directory=folder / "logs",
+            fault_ports=stacks.fault_ports,
+        )  # fmt: skip
         bench.start()
         return bench
 
@@ -42,7 +66,4 @@ def serving(subject_file: Path, folder: Path, stacks: StackKeeper, *, seed: int,
         ending.callback(bench.stop)
         return bench
 
-    with Crew(
-        subject, make, history_directory=folder / "histories", seed=seed, at_once=at_once, shrink_seconds=0.0
-    ) as crew:
-        yield crew
+    return make

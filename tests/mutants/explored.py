@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
@@ -24,6 +23,7 @@ from ruamel.yaml import YAML
 
 from tests.mutants import subjects
 from tests.mutants.catalogue import MUTANTS
+from tests.mutants.one_by_one import chosen, table, try_each
 
 RESULTS = subjects.ROOT / "results" / "explored"
 PAGE = subjects.ROOT / "docs" / "explored-mutants.md"
@@ -73,21 +73,12 @@ def main(
     page: Path,
 ) -> None:
     """Have explore look for the mutants, and write the table of what it found."""
-    names = [mutant.name for mutant in MUTANTS if not only or mutant.name in only]
-    if unknown := set(only) - set(names):
-        raise click.ClickException(f"no mutant is called {', '.join(sorted(unknown))}")
-    record = results / "explored.jsonl"
-    if not resume:
-        shutil.rmtree(results, ignore_errors=True)
-    results.mkdir(parents=True, exist_ok=True)
-    known = {one.mutant: one for one in _read(record) if one.trouble is None}
-    left = [name for name in names if name not in known][:most]
-    for number, name in enumerate(left, 1):
-        one = known[name] = explored(name, results, minutes * 60, shrink_seconds)
-        with record.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(one)) + "\n")
-        click.echo(f"{number}/{len(left)} {_told(one)}")
-    ordered = [known[mutant.name] for mutant in MUTANTS if mutant.name in known]
+    names = chosen(MUTANTS, only)
+
+    def attempt(name: str) -> Explored:
+        return explored(name, results, minutes * 60, shrink_seconds)
+
+    ordered = try_each(names, results / "explored.jsonl", Explored, attempt, _told, resume=resume, most=most)
     click.echo(summary(ordered))
     if not only:
         page.write_text(_page(ordered, minutes), encoding="utf-8")
@@ -154,12 +145,6 @@ def _run(arguments: Sequence[str], seconds: float) -> tuple[int, str]:
         return code, said.read()[-2000:]
 
 
-def _read(record: Path) -> Iterator[Explored]:
-    if record.exists():
-        for line in record.read_text(encoding="utf-8").splitlines():
-            yield Explored(**json.loads(line))
-
-
 def _told(one: Explored) -> str:
     if one.trouble is not None:
         return f"{one.mutant}: {one.trouble}"
@@ -189,16 +174,27 @@ def summary(explored: Sequence[Explored]) -> str:
 def _page(explored: Sequence[Explored], minutes: float) -> str:
     wrong = {mutant.name: mutant.wrong for mutant in MUTANTS}
     marks = {True: "yes", False: "**no**", None: ""}
-    lines = [
-        f"| `{one.mutant}` | {wrong[one.mutant]} | {one.runs} | "
-        + ("not found" if one.found_seconds is None else f"{one.found_seconds:.0f}")
-        + f" | {one.clause or ''} | {'' if one.steps is None else one.steps} | {'' if one.acts is None else one.acts} | "
-        f"{marks[one.fails_on_mutant]} | {marks[one.passes_on_reference]} |"
+    head = (
+        "mutant",
+        "what is wrong",
+        "runs",
+        "found after s",
+        "clause",
+        "steps",
+        "acts",
+        "fails on it",
+        "reference passes",
+    )
+    rows = [
+        (
+            f"`{one.mutant}`", wrong[one.mutant], one.runs,
+            "not found" if one.found_seconds is None else f"{one.found_seconds:.0f}", one.clause, one.steps, one.acts,
+            marks[one.fails_on_mutant], marks[one.passes_on_reference],
+        )
         for one in explored
         if one.trouble is None
-    ]
-    head = "| mutant | what is wrong | runs | found after s | clause | steps | acts | fails on it | reference passes |"
-    return "\n".join([_HEAD.format(minutes=minutes), summary(explored), "", head, "| --- " * 9 + "|", *lines, ""])
+    ]  # fmt: skip
+    return "\n".join([_HEAD.format(minutes=minutes), summary(explored), "", *table(head, rows), ""])
 
 
 if __name__ == "__main__":

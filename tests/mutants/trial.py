@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 _PARENT_SECONDS = 1.0
 _MOST_STARTS = 2
 _NOT_RUNNING = "it does not run"
-_DOUBTFUL = frozenset({"not met in time", "condition never met", "lost run", "request refused", "process died"})
+DOUBTFUL = frozenset({"not met in time", "condition never met", "lost run", "request refused", "process died"})
 """Anomalies that a machine with too much to do can bring about as well, or a scenario that is under way beside."""
 
 
@@ -153,7 +153,7 @@ def _until_killed(
 
 def _is_seen_again(outcome: Outcome, scenario: Scenario, crew: Crew) -> bool:
     """What may have come of something else must come again when nothing else is under way."""
-    if scenario.alone or not outcome.findings or any(finding.anomaly not in _DOUBTFUL for finding in outcome.findings):
+    if scenario.alone or not outcome.findings or any(finding.anomaly not in DOUBTFUL for finding in outcome.findings):
         return True
     again = crew.outcome(replace(scenario, id=f"{scenario.id}, again", alone=True))
     return again.verdict == "failed"

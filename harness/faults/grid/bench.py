@@ -35,10 +35,12 @@ MakeBench = Callable[[contextlib.ExitStack], Bench]
 
 
 class TrialBench:
-    """A context manager; `directory` takes the scenario files and histories of the trials."""
+    """A context manager; `directory` takes the scenario files and histories of the trials, of which each is tried `most_tries`
+    times."""
 
-    def __init__(self, make: MakeBench, directory: Path, seed: int = 0) -> None:
+    def __init__(self, make: MakeBench, directory: Path, seed: int = 0, most_tries: int = MOST_TRIES) -> None:
         self._make = make
+        self._most_tries = most_tries
         self._directory = directory
         self._seed = seed
         self._bench: Bench | None = None
@@ -68,10 +70,12 @@ class TrialBench:
         scenario = write(base.trial(cell.fault), path)
         tries = 1
         outcome, recording = self._carry_out(scenario)
-        while outcome.verdict == "unknown" and tries < MOST_TRIES:
+        while outcome.verdict == "unknown":
             if _NOT_REACHED not in (outcome.reason or ""):
                 # Whatever broke, it is not to break the next trial as well.
                 self._throw_away()
+            if tries >= self._most_tries:
+                break
             tries += 1
             outcome, recording = self._carry_out(scenario)
         recovery = recovery_of(recording, cell.fault.at.role) if not cell.is_again else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,6 +135,26 @@ def recovery_of(recording: Recording, role: str) -> Point | None:
 def cells_of(workflow: str, points: Iterable[Point], kinds: Sequence[Kind] = KINDS) -> list[Cell]:
     """A cell for each point and each kind of fault that its protocol has."""
     return [Cell(workflow, Fault(point, kind)) for point in points for kind in kinds if applies(kind, point.boundary)]
+
+
+def spread(cells: Sequence[Cell], count: int, seed: int) -> list[Cell]:
+    """So many of the cells at most, drawn by a seed and spread out: each next one has the workflow, kind of fault, role and
+    boundary that have come least often so far."""
+    left = list(cells)
+    random.Random(f"sample {seed}").shuffle(left)
+    seen: Counter[str] = Counter()
+    found: list[Cell] = []
+    while left and len(found) < count:
+        chosen = min(left, key=lambda cell: sum(seen[trait] for trait in _traits(cell)))
+        left.remove(chosen)
+        seen.update(_traits(chosen))
+        found.append(chosen)
+    return found
+
+
+def _traits(cell: Cell) -> tuple[str, ...]:
+    point = cell.fault.at
+    return cell.workflow, cell.fault.do, f"{point.role} {point.boundary}"
 
 
 class Results:

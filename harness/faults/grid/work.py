@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from harness.faults.grid.base import Base
 from harness.faults.grid.bench import MakeBench, TrialBench
-from harness.faults.grid.cells import Cell, Result, Results, cells_of, points_of
+from harness.faults.grid.cells import Cell, Result, Results, cells_of, points_of, spread
 from harness.faults.points import KINDS, Kind, Point
 from harness.verdict import Outcome
 
@@ -47,12 +47,15 @@ class Display(Protocol):
 @dataclass(frozen=True)
 class Plan:
     """What is to be done: which kinds of faults, at which points (their text holds one of `words`; none is all), whether
-    during recovery once more, and how many cells at most."""
+    during recovery once more, and how many cells at most: the first ones (`limit`), or a sample that is spread over all of them
+    and drawn by the seed."""
 
     kinds: Sequence[Kind] = KINDS
     words: Collection[str] = ()
     again: bool = False
     limit: int | None = None
+    sample: int | None = None
+    seed: int = 0
     jobs: int = 2
     stop_at_first: bool = False
 
@@ -86,8 +89,11 @@ class Grid:
         with ThreadPoolExecutor(self._plan.jobs, thread_name_prefix="grid") as pool:
             first = TrialBench(self._make, self._directory)
             with first:
-                for base in self._bases.values():
-                    self._enumerate(base, first, display)
+                cells = [cell for base in self._bases.values() for cell in self._enumerate(base, first, display)]
+                if self._plan.sample is not None:
+                    cells = spread(cells, self._plan.sample, self._plan.seed)
+                for cell in cells:
+                    self._add(cell, display)
                 others = [pool.submit(self._work, None, display) for _ in range(self._plan.jobs - 1)]
                 try:
                     self._work(first, display)
@@ -103,7 +109,7 @@ class Grid:
             self._stopped = True
             self._changed.notify_all()
 
-    def _enumerate(self, base: Base, bench: TrialBench, display: Display) -> None:
+    def _enumerate(self, base: Base, bench: TrialBench, display: Display) -> list[Cell]:
         recordings = []
         for _ in range(_RECORDINGS):
             outcome, recording = bench.record(base)
@@ -113,8 +119,7 @@ class Grid:
         points, unstable = points_of(recordings)
         points = [point for point in points if self._plan.wants(point)]
         display.points(base.name, points, unstable)
-        for cell in cells_of(base.name, points, self._plan.kinds):
-            self._add(cell, display)
+        return cells_of(base.name, points, self._plan.kinds)
 
     def _add(self, cell: Cell, display: Display) -> None:
         with self._changed:

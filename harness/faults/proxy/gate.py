@@ -58,19 +58,23 @@ class Gate:
         self.upstream = upstream
         self._open = asyncio.Event()
         self._open.set()
+        self._shut_by: set[object] = set()
         self._connections: set[Connection] = set()
 
     async def passable(self) -> None:
         """Wait until bytes flow."""
         await self._open.wait()
 
-    def shut(self) -> None:
+    def shut(self, by: object) -> None:
         """Let no byte through any more; connections stay as they are, as when a cable is pulled."""
+        self._shut_by.add(by)
         self._open.clear()
 
-    def open(self) -> None:
-        """Let bytes through again."""
-        self._open.set()
+    def open(self, by: object) -> None:
+        """Let bytes through again, once all others who have shut it have opened it as well."""
+        self._shut_by.discard(by)
+        if not self._shut_by:
+            self._open.set()
 
     def reset(self) -> None:
         """Reset every connection."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.faults.director import Recording
-from harness.faults.grid.cells import Cell, Result, Results, cells_of, points_in, points_of, recovery_of
+from harness.faults.grid.cells import Cell, Result, Results, cells_of, points_in, points_of, recovery_of, spread
 from harness.faults.points import KINDS, Crossing, Fault, Point, applies
 from harness.verdict import Outcome
 
@@ -107,3 +107,20 @@ def test_a_fault_is_written_as_it_is_read(kind: str) -> None:
     """What a scenario file says of a fault comes back from it."""
     fault = Fault(Point("consumer", "commit", 3, "runs", 2), kind, Fault(Point("bridge", "call"), "delay"), 1.5)  # type: ignore[arg-type]
     assert Fault.read(fault.written()) == fault
+
+
+def test_a_sample_is_spread_over_workflows_kinds_and_points() -> None:
+    """Each workflow has its share, no kind comes twice before all have come, every boundary of every role is hit, and the seed
+    alone decides."""
+    points = [Point(role, boundary, nth, None) for role in ("api", "consumer", "bridge") for boundary in ("produce", "commit")
+              for nth in range(1, 6)]  # fmt: skip
+    cells = [cell for workflow in ("chain", "loop", "cancel") for cell in cells_of(workflow, points)]
+    sample = spread(cells, 12, 3)
+    assert len(set(sample)) == 12
+    assert {name: sum(cell.workflow == name for cell in sample) for name in ("chain", "loop", "cancel")} == {
+        "chain": 4, "loop": 4, "cancel": 4,
+    }  # fmt: skip
+    assert len({cell.fault.do for cell in sample}) == 12
+    assert len({(cell.fault.at.role, cell.fault.at.boundary) for cell in sample}) == 6
+    assert spread(cells, 12, 3) == sample != spread(cells, 12, 4)
+    assert sorted(map(str, spread(cells, 10_000, 0))) == sorted(map(str, cells))

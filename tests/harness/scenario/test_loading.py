@@ -166,6 +166,8 @@ def test_what_happens_at_the_same_time_cannot_count_on_each_other(loaded: Load) 
         ("timeline: [{execute: {}}, {kill: bridge}]", {"consumer", "bridge"}, set(), True),
         ("timeline: [{execute: {}}, {restart: broker}]", {"consumer"}, set(), True),
         ("timeline: [{execute: {}}, {redeliver: consumer}]", {"consumer"}, set(), True),
+        ("timeline: [{execute: {}}, {cut: broker}, {join: broker}]", {"consumer"}, set(), True),
+        ("timeline: [{execute: {}}, {cut: {part: broker, role: bridge}}]", {"consumer", "bridge"}, set(), True),
         ("timeline: [{execute: {}}, {all: [{add: consumer}, {hold: worker}]}]", {"consumer"}, set(), True),
         ("timeline: [{execute: {via: rest}}]", {"api", "consumer"}, set(), False),
         ("timeline: [{rest: {path: /health, status: 200}}]\n#", {"api", "consumer"}, set(), False),

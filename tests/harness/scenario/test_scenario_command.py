@@ -50,6 +50,10 @@ timeline:
   - rest: {method: POST, path: "/runs/{{r.id}}/cancel", body: {}, status: 409}
   - rest: {method: POST, path: /workflows, raw: "{", status: 400}
   - fault: {at: {role: consumer, boundary: commit, nth: 3}, do: kill_after}
+  - cut: database
+  - cut: {part: broker, role: consumer, number: 2, seconds: 1}
+  - join: {part: database, role: api}
+  - join: database
   - exhaust: {part: database, seconds: 3}
   - fill: {part: broker, seconds: 4}
   - wait: {any: [{ready: consumer}, {not: {rest: {path: /health}, status: 503}}]}

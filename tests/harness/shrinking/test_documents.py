@@ -117,3 +117,11 @@ def test_a_plain_scenario_is_a_case() -> None:
 def test_what_no_case_can_say_is_none(timeline: list[Any]) -> None:
     """Several runs, messages made up, requests, and values of the world."""
     assert case_of({**TWO, "timeline": timeline}) is None
+
+
+def test_nothing_smaller_takes_away_what_it_never_gives_back() -> None:
+    document = document_of(_read(ROOT / "faults" / "one_consumer_cut_off.yaml"), {})
+    assert {"cut", "join"} <= {word for entry in document["timeline"] for word in entry}
+    for one in smaller_documents(document):
+        words = [word for entry in one["timeline"] for word in entry]
+        assert "join" in words or "cut" not in words
