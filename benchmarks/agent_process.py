@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.agent_requests import request_body
+from benchmarks.child import child
 from harness.stack import Warden
 
-_ROOT = Path(__file__).resolve().parents[1]
 _CONNECTIONS = 16
-_END_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -36,29 +31,12 @@ class AgentProcess:
 @contextlib.contextmanager
 def echo_agent(warden: Warden) -> Iterator[AgentProcess]:
     """The running agent. Raises RuntimeError when it does not come up."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.echo_agent"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=_ROOT,
-        env={**os.environ, **warden.environment()},
-    )
-    warden.adopt(process.pid)
-    try:
-        assert process.stdin is not None
+    with child(warden, "benchmarks.echo_agent") as process:
         assert process.stdout is not None
         line = process.stdout.readline().strip()
         if not line.isdecimal():
             raise RuntimeError(f"the echo agent wrote {line!r}; expected its port. Its messages stand above.")
         yield AgentProcess(process.pid, int(line))
-        process.stdin.close()
-        process.wait(_END_SECONDS)
-    finally:
-        process.kill()
-        with process:
-            process.wait()
-        warden.release(process.pid)
 
 
 def calls_per_second(agent: AgentProcess, seconds: float) -> float:

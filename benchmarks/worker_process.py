@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from benchmarks.child import child
 from harness.stack import Warden
 
-_ROOT = Path(__file__).resolve().parents[1]
 _START_SECONDS = 60.0
-_END_SECONDS = 15.0
 
 
 class WorkerProcess:
@@ -70,25 +66,8 @@ def worker_process(peer: str, module: str, settings: Mapping[str, Any], warden: 
 
     Raises RuntimeError when it does not come up.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, json.dumps(settings)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=_ROOT,
-        env={**os.environ, **warden.environment()},
-    )
-    warden.adopt(process.pid)
-    try:
-        assert process.stdin is not None
+    with child(warden, module, json.dumps(settings)) as process:
         worker = WorkerProcess(peer, process)
         worker.line("ready")
         yield worker
         worker.resume()
-        process.stdin.close()
-        process.wait(_END_SECONDS)
-    finally:
-        process.kill()
-        with process:
-            process.wait()
-        warden.release(process.pid)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -177,15 +177,20 @@ def test_a_call_that_is_no_json_rpc_is_noted_as_it_came(agents: AgentServer) -> 
     assert (call.task_id, call.input_data, call.body) == (None, None, b"\xff")
 
 
+def _all_have_ended(calls: Sequence[Call]) -> bool:
+    return all(call.ending is not None for call in calls)
+
+
 def test_old_calls_are_let_go_and_counting_goes_on(agents: AgentServer) -> None:
     for _ in range(2):
         _call(agents.url("echo-agent"), "task-7")
+    agents.wait_for(_all_have_ended, 5)
     agents.let_go(60.0)
     assert len(agents.ledger()) == 2
     agents.let_go(0.0)
     assert agents.ledger() == []
     _call(agents.url("echo-agent"), "task-7")
-    [call] = agents.ledger()
+    [call] = agents.wait_for(_all_have_ended, 5)
     assert (call.nth_of_agent, call.nth_of_task, call.ending) == (3, 3, "answered")
 
 
