@@ -7,8 +7,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from harness.agents import AgentServer
 from harness.faults.calls import CallMeddler
@@ -24,12 +23,13 @@ from harness.runner.processes import Processes
 from harness.runner.publisher import Publisher
 from harness.runner.tables import ContractTables
 from harness.stack import Stack
+from harness.stack.stack import FromStartToStop
 from harness.subject import ROLES, RoleName, RunningSubject, Subject
 
 _WATCH_SECONDS = 0.2
 
 
-class Bench:
+class Bench(FromStartToStop):
     """A context manager. The stack is the caller's, and must serve."""
 
     def __init__(
@@ -82,15 +82,6 @@ class Bench:
     def has_api(self) -> bool:
         """Whether the subject serves REST."""
         return "api" in self.running.roles
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """Bring everything up.

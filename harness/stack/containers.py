@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from harness import settings
 from harness.stack.engine import EngineSession, telling
@@ -32,7 +31,7 @@ from harness.stack.postgres import (
 )
 from harness.stack.progress import ProgressDisplay, SilentProgress
 from harness.stack.server_container import ServerContainer
-from harness.stack.stack import of_started_stack
+from harness.stack.stack import StackOfOwnServers
 
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
@@ -113,7 +112,7 @@ class ContainerBroker(ServerContainer):
             self.wait_until(coordinates, "coordinate a consumer group")
 
 
-class ContainerStack:
+class ContainerStack(StackOfOwnServers[ContainerDatabase, ContainerBroker]):
     """PostgreSQL and Kafka in containers, on ports of 127.0.0.1. A context manager; the data vanish with it, and nothing
     outlives this process, however it ends."""
 
@@ -129,26 +128,6 @@ class ContainerStack:
         """What everything of this stack's on the engine is labelled with while it is there."""
 
         self._ending = contextlib.ExitStack()
-
-    @property
-    def database_url(self) -> str:
-        """The address of the database."""
-        return self.database.url
-
-    @property
-    def kafka_brokers(self) -> str:
-        """The address of the broker, ``host:port``."""
-        return self.broker.address
-
-    @property
-    def broker(self) -> ContainerBroker:
-        """The broker; exists from the start to the stop of the stack."""
-        return of_started_stack(self._broker)
-
-    @property
-    def database(self) -> ContainerDatabase:
-        """The database server; exists from the start to the stop of the stack."""
-        return of_started_stack(self._database)
 
     def start(self) -> None:
         """Start both and return when both serve. What was begun is undone when that fails.
@@ -184,15 +163,6 @@ class ContainerStack:
     def stop(self) -> None:
         """Remove both with their data; harmless the second time."""
         self._ending.close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _require_cleaner(self, session: EngineSession) -> None:
         """testcontainers has a cleaner of its own, in a container, unless it is told to have none."""

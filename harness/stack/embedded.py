@@ -7,8 +7,6 @@ import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from harness import settings
 from harness.stack.artifacts import Fetch, ensure_jars, fetch_from_repository, read_lock
@@ -20,14 +18,14 @@ from harness.stack.ports import HeldPort
 from harness.stack.postgres import PostgresDatabase
 from harness.stack.process import RunAs
 from harness.stack.progress import ProgressDisplay, SilentProgress
-from harness.stack.stack import of_started_stack
+from harness.stack.stack import StackOfOwnServers, of_started_stack
 from harness.stack.unprivileged import can_traverse, database_user, reachable_installation, temporary_parent
 from harness.stack.warden import Warden
 
 _PORT_TRIES = 3
 
 
-class EmbeddedStack:
+class EmbeddedStack(StackOfOwnServers[PostgresDatabase, KafkaBroker]):
     """Both servers as child processes, from wheels and locked jars, on free ports of the loopback.
 
     A context manager. With a ``data_directory`` the data are kept in it and found again by the next stack on it;
@@ -65,26 +63,6 @@ class EmbeddedStack:
         self._ending = contextlib.ExitStack()
 
     @property
-    def database_url(self) -> str:
-        """The address of the database, as psycopg2 and SQLAlchemy both take it."""
-        return self.database.url
-
-    @property
-    def kafka_brokers(self) -> str:
-        """The address of the broker, ``host:port``."""
-        return self.broker.address
-
-    @property
-    def broker(self) -> KafkaBroker:
-        """The broker; exists from the start to the stop of the stack."""
-        return of_started_stack(self._broker)
-
-    @property
-    def database(self) -> PostgresDatabase:
-        """The database server; exists from the start to the stop of the stack."""
-        return of_started_stack(self._database)
-
-    @property
     def warden(self) -> Warden:
         """Who cleans up after this process; further processes may be put under its watch."""
         return of_started_stack(self._warden)
@@ -103,15 +81,6 @@ class EmbeddedStack:
     def stop(self) -> None:
         """End both servers in good order and remove what is temporary; harmless the second time."""
         self._ending.close()
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def _start_under(self, undo: contextlib.ExitStack) -> None:
         """Build and start everything; whatever must be undone is pushed on ``undo`` before it can fail."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import NoReturn, Self
+from typing import NoReturn
 
 from harness.stack.errors import NotInOurHands
+from harness.stack.stack import FromStartToStop
 
 
 class NobodysPart:
@@ -45,7 +45,7 @@ class NobodysPart:
         )
 
 
-class ExternalStack:
+class ExternalStack(FromStartToStop):
     """A stack that somebody else runs, known by its two addresses."""
 
     def __init__(self, database_url: str, kafka_brokers: str) -> None:
@@ -59,12 +59,3 @@ class ExternalStack:
 
     def stop(self) -> None:
         """Nothing to stop."""
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()

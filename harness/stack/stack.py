@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Generic, Protocol, Self, TypeVar
 
 from harness.stack.errors import StackError
 
@@ -62,3 +64,65 @@ def of_started_stack(part: _T | None) -> _T:
     if part is None:
         raise StackError("The stack is not started: call start(), or use it as a context manager.")
     return part
+
+
+class FromStartToStop(ABC):
+    """What is started and stopped, as a context manager."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Return when it can be used."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End what was started; harmless the second time."""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+class _Database(Part, Protocol):
+    @property
+    def url(self) -> str: ...
+
+
+class _Broker(Part, Protocol):
+    @property
+    def address(self) -> str: ...
+
+
+_D = TypeVar("_D", bound=_Database)
+_B = TypeVar("_B", bound=_Broker)
+
+
+class StackOfOwnServers(FromStartToStop, Generic[_D, _B]):
+    """A stack that starts its servers itself; `start` sets both, and they are there until its stop."""
+
+    _database: _D | None = None
+    _broker: _B | None = None
+
+    @property
+    def database_url(self) -> str:
+        """The address of the database, as psycopg2 and SQLAlchemy both take it."""
+        return self.database.url
+
+    @property
+    def kafka_brokers(self) -> str:
+        """The address of the broker, ``host:port``."""
+        return self.broker.address
+
+    @property
+    def broker(self) -> _B:
+        """The broker; exists from the start to the stop of the stack."""
+        return of_started_stack(self._broker)
+
+    @property
+    def database(self) -> _D:
+        """The database server; exists from the start to the stop of the stack."""
+        return of_started_stack(self._database)
