@@ -111,7 +111,7 @@ def _long(written: Mapping[str, Json], workflows: Mapping[str, Json]) -> Act:
 def _act(act: Mapping[str, Json]) -> dict[str, Json]:
     """Acts name the run by a template, on purpose; what is data in them is escaped."""
     if "execute" in act:
-        return {"execute": _escaped(act["execute"])}
+        return {**act, "execute": _escaped(act["execute"])}
     if "answer" in act and isinstance(act["answer"], Mapping):
         return {**act, "answer": _escaped(act["answer"])}
     return dict(act)

@@ -35,7 +35,7 @@ class Launcher:
         new: list[Flight] = []
         for number, seed, case in found:
             is_followed = number % _FOLLOWED_ONE_IN == 0 or any(
-                "'run'" in repr(act.get("when")) for act in case.timeline
+                act.get("before") or "'run'" in repr(act.get("when")) for act in case.timeline
             )
             new.append(Flight(case, self._bench, number=number, seed=seed, is_followed=is_followed))
             if self._disturber is not None:

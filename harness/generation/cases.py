@@ -19,6 +19,11 @@ from harness.oracle import Allowed, Undecided, allowed
 Json = Any
 RUN = "r"
 WORKFLOW = "main"
+IS_CONSUMED: Mapping[str, Json] = {
+    "message": {"topic": "cancellations", "where": {"run_id": f"{{{{{RUN}.id}}}}"}, "consumed": True}
+}
+"""What a run that was cancelled before it was made has to wait for: nothing orders two topics, and a request that follows its
+cancellation at once may be read before it."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,10 @@ class Case:
         if via is not None:
             arguments["via"] = via
         after = [act for act in self.timeline if not act.get("before")]
-        return [*({k: v for k, v in act.items() if k != "before"} for act in before), {"execute": arguments}, *after]
+        execute: dict[str, Json] = {"execute": arguments}
+        if any("cancel" in act for act in before):
+            execute = {"when": IS_CONSUMED, **execute}
+        return [*({k: v for k, v in act.items() if k != "before"} for act in before), execute, *after]
 
 
 @st.composite

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.generation import Case
-from harness.generation.cases import RUN, WORKFLOW
+from harness.generation.cases import IS_CONSUMED, RUN, WORKFLOW
 from harness.oracle import NotAPlan, Plan
 from harness.scenario import templates
 from harness.scenario.acts import long_arguments, word_of
@@ -40,7 +40,7 @@ def _case(document: Mapping[str, Json]) -> Case:
         raise _SaysMore
     ((_, definition),) = workflows.items()
     made = long_arguments("execute", entries[executes[0]]["execute"], workflows)
-    if "count" in made or "key" in made or made.get("via") == "message" or "when" in entries[executes[0]]:
+    if "count" in made or "key" in made or made.get("via") == "message":
         raise _SaysMore
     workflow = templates.fill({key: value for key, value in definition.items() if key != "invalid"}, {})
     Plan.of(workflow)
@@ -51,6 +51,8 @@ def _case(document: Mapping[str, Json]) -> Case:
     alias = str(made["as"])
     before = [{**act, "before": True} for act in _acts(entries[: executes[0]], alias)]
     if any("cancel" not in act or "when" in act for act in before):
+        raise _SaysMore
+    if _renamed(entries[executes[0]].get("when"), alias, "") != (IS_CONSUMED if before else None):
         raise _SaysMore
     after = _acts(entries[executes[0] + 1 :], alias)
     given = templates.fill(made["input"], {})

@@ -143,8 +143,12 @@ def _judge_agent(condition: Mapping[str, Any], view: View, values: dict[str, Any
 def _judge_messages(condition: Mapping[str, Any], view: View, values: dict[str, Any]) -> Judgement:
     wanted = condition["message"]
     fits = message_filter(wanted, values)
-    count = len({_identity(event) for event in view.messages[wanted["topic"]] if fits(event)})
+    seen = view.messages[wanted["topic"]]
     what = f"messages on {wanted['topic']}" + (f" where {_shown(wanted['where'])}" if "where" in wanted else "")
+    if "consumed" in wanted:
+        seen = [event for event in seen if view.is_consumed(event)]
+        what += " that were consumed"
+    count = len({_identity(event) for event in seen if fits(event)})
     return _counted(what, condition.get("count", {"at_least": 1}), count, values)
 
 

@@ -57,6 +57,9 @@ class View:
         self.runs: dict[str, RunView] = {}
         self.agents: dict[str, AgentView] = defaultdict(AgentView)
         self.messages: dict[str, list[Event]] = defaultdict(list)
+        self.committed: dict[tuple[str, int], int] = {}
+        """(topic, partition) → the highest offset that a group of the subject has committed, as far as it was seen."""
+
         self.about_runs = 0
         """How many messages, rows and calls of the runs there were."""
 
@@ -81,6 +84,11 @@ class View:
     def run(self, run_id: str) -> RunView:
         """What has been seen of a run; empty for one of which nothing was seen."""
         return self.runs.setdefault(run_id, RunView(run_id))
+
+    def is_consumed(self, message: Event) -> bool:
+        """Whether a group has committed an offset behind a message."""
+        committed = self.committed.get((message["topic"], message["partition"]), 0)
+        return committed > int(message["offset"])
 
     def busy_calls(self) -> bool:
         """Whether a call is not answered yet."""
@@ -119,6 +127,10 @@ class View:
             self.run(event.run).tasks.setdefault(value["task_id"], event)
         elif event["topic"] == "updates":
             self.run(event.run).updates.append(event)
+
+    def _take_committed(self, event: Event) -> None:
+        place = (event["topic"], event["partition"])
+        self.committed[place] = max(event["offset"], self.committed.get(place, 0))
 
     def _take_call(self, event: Event) -> None:
         agent = self.agents[event["agent"]]

@@ -256,6 +256,7 @@ _ABOUT: Final[Mapping[str, Callable[[Mapping[str, Any]], str]]] = {
         f"messages on {what['message']['topic']}"
         + (f" by the {what['message']['by']}" if "by" in what["message"] else "")
         + (f" with {_fields(what['message']['where'])}" if "where" in what["message"] else "")
+        + (" that a group of the subject has consumed" if "consumed" in what["message"] else "")
     ),
     "update": lambda what: "updates of " + ", ".join(f"{key} {value}" for key, value in what["update"].items()),
     "rest": lambda what: f"{what['rest'].get('method', 'GET')} {what['rest']['path']}",

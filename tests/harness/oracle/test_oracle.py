@@ -137,12 +137,25 @@ def test_a_cancellation_that_races_leaves_both() -> None:
     assert differences(held, Observed("CANCELLED", None, [Row("a", "CANCELLED", {})], [Task("1", "w-a", {})])) == []
 
 
+CANCEL_FIRST = {"cancel": {"run": "r", "via": "message"}}
+
+
 def test_a_cancellation_before_its_run_leaves_nothing_to_do() -> None:
-    """CAN-05: no task at all."""
-    outcome = of(agent("a"), timeline=[{"cancel": {"run": "r", "via": "message"}}, {"execute": {"as": "r"}}])
+    """CAN-05: no task at all, once it has been consumed."""
+    execute = {"when": {"message": {"topic": "cancellations", "consumed": True}}, "execute": {"as": "r"}}
+    outcome = of(agent("a"), timeline=[CANCEL_FIRST, execute])
     assert (outcome.statuses, outcome.final.executions) == ({"CANCELLED"}, {})
     assert differences(outcome, Observed("CANCELLED", None)) == []
     assert differences(outcome, Observed("CANCELLED", None, [], [Task("1", "w-a", {})])) != []
+
+
+def test_a_cancellation_that_is_only_published_before_its_run_may_be_read_after_it() -> None:
+    """Nothing orders two topics: the request may be read first, and then the run is cancelled wherever it is."""
+    outcome = of(agent("a"), timeline=[CANCEL_FIRST, {"execute": {"as": "r"}}])
+    assert outcome.statuses == {"CANCELLED", "COMPLETED"}
+    assert differences(outcome, Observed("CANCELLED", None)) == []
+    assert differences(outcome, Observed("CANCELLED", None, [Row("a", "CANCELLED", {})], [Task("1", "w-a", {})])) == []
+    assert differences(outcome, Observed("FAILED", "why", [], [])) != []
 
 
 def test_the_first_result_counts() -> None:

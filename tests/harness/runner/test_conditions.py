@@ -239,3 +239,24 @@ def test_a_list_of_inputs_can_be_held_to_any_matcher(told: Told) -> None:
     assert told.holds({"agent": "w", "inputs": {"contains": {"n": 3}}}) is False
     assert told.holds({"agent": "w", "inputs": {"length": 2}}) is True
     assert told.holds({"agent": "w", "inputs": [{"n": 1}, {"n": 2}]}) is True
+
+
+def test_a_message_is_consumed_once_an_offset_behind_it_is_committed(told: Told) -> None:
+    """On its own partition; an offset that is set back later changes nothing."""
+
+    def committed(partition: int, offset: int) -> None:
+        told.writer.add(
+            "kafka", "committed", group="g", topic="cancellations", partition=partition, offset=offset
+        )  # fmt: skip
+
+    data = {"topic": "cancellations", "partition": 3, "offset": 7, "key": RUN, "headers": {}, "by": "harness"}
+    told.writer.add("kafka", "message", RUN, value={"run_id": RUN}, **data)
+    consumed = {"message": {"topic": "cancellations", "where": {"run_id": "{{r.id}}"}, "consumed": True}}
+    assert told.holds(consumed) is False
+    committed(2, 90)
+    committed(3, 7)
+    assert told.holds(consumed) is False
+    committed(3, 8)
+    assert told.holds(consumed) is True
+    committed(3, 0)
+    assert told.holds(consumed) is True

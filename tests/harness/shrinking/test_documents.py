@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from harness.exploration.files import text_of
+from harness.exploration.files import document, text_of
+from harness.generation import Case
 from harness.minimizing.reading import case_of
 from harness.scenario import Scenario, load
 from harness.shrinking import document_of, smaller_documents
@@ -125,3 +126,19 @@ def test_nothing_smaller_takes_away_what_it_never_gives_back() -> None:
     for one in smaller_documents(document):
         words = [word for entry in one["timeline"] for word in entry]
         assert "join" in words or "cut" not in words
+
+
+def test_a_run_that_was_cancelled_before_it_was_made_is_read_as_a_case_again() -> None:
+    """With what its request waits for; a file whose request waits for nothing says something else."""
+    case = Case(
+        {"name": "main", "start_step": "a", "steps": {"a": {"id": "a", "agent_name": "w"}}},
+        {"w": [{"ok": {}}]},
+        {"n": 1},
+        ({"before": True, "cancel": {"run": "r", "via": "message"}},),
+        "kafka",
+    )
+    written = document(case, "One run.", ["CAN-05"])
+    assert [sorted(entry) for entry in written["timeline"]] == [["cancel"], ["execute", "when"]]
+    assert case_of(written) == case
+    del written["timeline"][1]["when"]
+    assert case_of(written) is None
