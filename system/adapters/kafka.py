@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Any
 
 from confluent_kafka import (
@@ -24,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from system.adapters.lines import Lines, Sending
 from system.ports import BusAway, Fenced, Message, PublishError, Received
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ _REFUSED = frozenset(
 )
 _PURGED = frozenset((KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT))
 _AGAIN_SECONDS = 0.5
+_CLOSING_SECONDS = 5.0
 
 
 class KafkaPublisher:
@@ -92,19 +95,19 @@ class KafkaPublisher:
             },
             logger=_client_log,
         )
-        self._refused_for_now: deque[tuple[float, Message, Callable[[Exception | None], None]]] = deque()
+        self._numbers = count()
+        self._lines = Lines(_AGAIN_SECONDS)
 
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
+        sending = Sending(next(self._numbers), message, on_delivered)
+        if not self._lines.take(sending):
+            self._send(sending)
+
+    def _send(self, sending: Sending) -> None:
+        message = sending.message
+
         def settled(error: KafkaError | None, _: KafkaMessage | None = None) -> None:
-            if error is None:
-                on_delivered(None)
-            elif error.code() in _REFUSED:
-                on_delivered(PublishError(f"Kafka refused a message to {message.topic}: {error.str()}"))
-            elif error.fatal() or error.code() in _PURGED:
-                on_delivered(KafkaException(error))
-            else:
-                _client_log.warning("FAIL a message to %s is sent again: %s", message.topic, error.str())
-                self._refused_for_now.append((time.monotonic() + _AGAIN_SECONDS, message, on_delivered))
+            self._settle(sending, error)
 
         while True:
             try:
@@ -124,32 +127,41 @@ class KafkaPublisher:
                 settled(error.args[0])
                 return
 
+    def _settle(self, sending: Sending, error: KafkaError | None) -> None:
+        topic = sending.message.topic
+        if error is None:
+            sending.on_delivered(None)
+        elif error.code() in _REFUSED:
+            sending.on_delivered(PublishError(f"Kafka refused a message to {topic}: {error.str()}"))
+        elif error.fatal() or error.code() in _PURGED:
+            sending.on_delivered(KafkaException(error))
+        else:
+            _client_log.warning("FAIL a message to %s is sent again: %s", topic, error.str())
+            self._lines.refused(sending, time.monotonic())
+            return
+        with self._lines.lock:
+            for following in self._lines.settled(sending):
+                if not self._lines.take(following):
+                    self._send(following)
+
     def poll(self, timeout_seconds: float = 0.0) -> None:
         self._producer.poll(timeout_seconds)
-        if self._refused_for_now:
-            self._send_again(until=time.monotonic())
+        self._send_again(until=time.monotonic())
 
     def flush(self, timeout_seconds: float) -> int:
         deadline = time.monotonic() + timeout_seconds
         while True:
             left = int(self._producer.flush(max(0.0, deadline - time.monotonic())))
             wait_seconds = min(_AGAIN_SECONDS, deadline - time.monotonic())
-            if not self._refused_for_now or wait_seconds <= 0:
-                return left + len(self._refused_for_now)
+            waiting = len(self._lines)
+            if not waiting or wait_seconds <= 0:
+                return left + waiting
             time.sleep(wait_seconds)
             self._send_again(until=math.inf)
 
     def _send_again(self, until: float) -> None:
-        """Send those that are due, the earliest first; several threads may do so at once."""
-        for _ in range(len(self._refused_for_now)):
-            try:
-                due, message, on_delivered = self._refused_for_now.popleft()
-            except IndexError:
-                return
-            if due > until:
-                self._refused_for_now.appendleft((due, message, on_delivered))
-                return
-            self.publish(message, on_delivered)
+        for sending in self._lines.due(until):
+            self._send(sending)
 
 
 class KafkaSubscription:
@@ -270,7 +282,12 @@ class KafkaSubscription:
         self._consumer.resume(self._consumer.assignment())
 
     def close(self) -> None:
-        self._consumer.close()
+        # When a rebalance falls into its closing, librdkafka can wait for itself for good (its issue 4884).
+        closing = threading.Thread(target=self._consumer.close, name="kafka-closing", daemon=True)
+        closing.start()
+        closing.join(_CLOSING_SECONDS)
+        if closing.is_alive():
+            log.warning("the group was not left within %.0f s; Kafka will notice by itself", _CLOSING_SECONDS)
         owned, self._owned = self._owned, []
         if owned:
             # librdkafka does not tell a member that was fenced that its partitions have gone.

@@ -313,6 +313,31 @@ def test_a_closed_subscription_leaves_its_partitions_to_the_next_at_once(
     assert time.monotonic() - began < 5
 
 
+def test_a_client_that_does_not_end_its_closing_holds_nobody_up(
+    subscribe: Callable[..., KafkaSubscription], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """librdkafka waits for itself, sometimes, when a rebalance falls into its closing: the partitions are given up all the
+    same."""
+    revoked: list[Sequence[tuple[str, int]]] = []
+    assigned: list[int] = []
+    hanging = subscribe(on_assigned=lambda held: assigned.append(len(held)), on_revoked=revoked.append)
+    until(lambda: list(hanging.poll(1, 0.05)) or assigned == [PARTITIONS], "all partitions assigned")
+    may_end = threading.Event()
+    client = hanging._consumer
+
+    class Client:
+        def close(self) -> None:
+            may_end.wait(DEADLINE_SECONDS)
+
+    monkeypatch.setattr("system.adapters.kafka._CLOSING_SECONDS", 0.1)
+    monkeypatch.setattr(hanging, "_consumer", Client())
+    hanging.close()
+    may_end.set()
+    assert [sorted(held) for held in revoked] == [[(topic, number) for number in range(PARTITIONS)]]
+    monkeypatch.undo()
+    client.close()
+
+
 def test_topics_that_are_there_are_left_as_they_are_also_by_several_at_once(stack: Any) -> None:
     names = [f"ensure-{uuid.uuid4().hex}" for _ in range(3)]
     failures: list[BaseException] = []
