@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import logging
 import re
 import time
 import warnings
@@ -25,7 +24,6 @@ from harness.subject import Subject
 from harness.verdict import Outcome
 
 SHRINK_SECONDS = 60.0
-log = logging.getLogger(__name__)
 
 _SHRINK_EXECUTIONS = 40
 _MOST_SHOWN = 500
@@ -209,29 +207,19 @@ class _Examples:
         return self._since_failure > _SHRINK_EXECUTIONS or time.monotonic() - self._failed_at > self._shrink_seconds
 
 
-def _drawn_through(scenario: Scenario, seed: int, examples: _Examples) -> str | None:
-    """Draw and carry out the examples; why that could not be done to the end, None when it could."""
+def _run_examples(scenario: Scenario, bench: Bench, directory: Path, seed: int, shrink_seconds: float) -> Executed:
     from hypothesis.errors import HypothesisException
 
+    examples = _Examples(scenario, bench, directory, seed, shrink_seconds)
+    problem: str | None = None
     try:
         each_example(scenario.draws, examples=scenario.examples, seed=seed, attempt=examples.attempt)
     except (_Failed, _Enough):
-        return None
+        pass
     except HypothesisException as error:
         # What does not happen a second time comes as a group of what happened the first time.
         first = "".join(f"; {one!r}" for one in getattr(error, "exceptions", ()))
-        return f"the draws could not be carried through: {error}{first}"
-    return None
-
-
-def _run_examples(scenario: Scenario, bench: Bench, directory: Path, seed: int, shrink_seconds: float) -> Executed:
-    examples = _Examples(scenario, bench, directory, seed, shrink_seconds)
-    problem = _drawn_through(scenario, seed, examples)
-    if problem is not None and examples.smallest is None:
-        # What an example came to is an outcome and no exception: what was raised here came from drawing, in which several
-        # scenarios are at once. What was carried out is known and not done again.
-        log.warning("%s: %s; drawn once more", scenario.id, problem)
-        problem = _drawn_through(scenario, seed, examples)
+        problem = f"the draws could not be carried through: {error}{first}"
     if examples.smallest is not None:
         _, drawn, smallest = examples.smallest
         kept = examples.forget_all_but(smallest)

@@ -1,5 +1,8 @@
 """Examples of a scenario's draws, one after another: the same seed draws the same values, wherever and whenever.
 
+Scenarios are carried out side by side, and drawn one at a time: Hypothesis parses source text, which Python before 3.13 cannot
+do in two threads at once ("AST constructor recursion depth mismatch", CPython's issue 106905).
+
 Hypothesis mixes constants into what it draws that it finds in the source of whatever local modules happen to be loaded, so
 that one seed would draw one thing in `pytest`, another in `plumbline check`, and a third once a further module was imported.
 They are left out while a scenario is drawn.
@@ -14,7 +17,9 @@ from typing import Any
 
 from harness.scenario import draws
 
-_drawing = threading.Lock()
+_turn = threading.Lock()
+"""Held by whichever thread Hypothesis works in, and by nobody while an example is carried out."""
+
 _under_way = 0
 _kept: dict[type, Any] = {}
 
@@ -28,6 +33,13 @@ def each_example(
     Raises:
         HypothesisException: nothing can be drawn so.
     """
+    with _turn, _constants_of_modules_left_out():
+        _examples(written, examples, seed, attempt)()
+
+
+def _examples(
+    written: Mapping[str, Any], examples: int, seed: int, attempt: Callable[[dict[str, Any]], None]
+) -> Callable[[], None]:
     import hypothesis
     from hypothesis import HealthCheck, Phase, given, settings
 
@@ -45,15 +57,18 @@ def each_example(
     )
     @given(drawn=draws.strategy(written))
     def one(drawn: dict[str, Any]) -> None:
-        attempt(drawn)
+        _turn.release()
+        try:
+            attempt(drawn)
+        finally:
+            _turn.acquire()
 
-    with _constants_of_modules_left_out():
-        one()
+    return one
 
 
 @contextmanager
 def _constants_of_modules_left_out() -> Iterator[None]:
-    """Several scenarios are drawn at the same time: the first one leaves the constants out, the last one lets them in."""
+    """Several scenarios are under way at the same time: the first one leaves the constants out, the last one lets them in."""
     global _under_way
     from hypothesis.internal.conjecture import providers
     from hypothesis.internal.constants_ast import Constants
@@ -63,17 +78,15 @@ def _constants_of_modules_left_out() -> Iterator[None]:
         # A release of Hypothesis without them.
         yield
         return
-    with _drawing:
-        if _under_way == 0:
-            _kept[kind] = kind.__dict__["_local_constants"]
-            kind._local_constants = Constants()
-            providers.CONSTANTS_CACHE.cache.clear()
-        _under_way += 1
+    if _under_way == 0:
+        _kept[kind] = kind.__dict__["_local_constants"]
+        kind._local_constants = Constants()
+        providers.CONSTANTS_CACHE.cache.clear()
+    _under_way += 1
     try:
         yield
     finally:
-        with _drawing:
-            _under_way -= 1
-            if _under_way == 0:
-                kind._local_constants = _kept.pop(kind)
-                providers.CONSTANTS_CACHE.cache.clear()
+        _under_way -= 1
+        if _under_way == 0:
+            kind._local_constants = _kept.pop(kind)
+            providers.CONSTANTS_CACHE.cache.clear()

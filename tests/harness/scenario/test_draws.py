@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from hypothesis import find, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from harness.scenario import draws
 from harness.scenario.drawing import each_example
 from harness.scenario.draws import _STRATEGIES, MOST_INTEGER, draw_mistakes, strategy, strategy_of
 from harness.scenario.parts import schema
@@ -193,3 +196,42 @@ def test_draws_of_others_are_as_before_once_a_scenario_was_drawn() -> None:
     with pytest.raises(KeyboardInterrupt):
         each_example({"n": "integers"}, examples=5, seed=1, attempt=attempt)
     assert HypothesisProvider.__dict__["_local_constants"] is before
+
+
+def test_scenarios_are_drawn_one_at_a_time_and_carried_out_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis parses source text, which CPython before 3.13 cannot do in two threads at once."""
+    inside = 0
+    most_inside = 0
+
+    def drawn(number: int) -> dict[str, int]:
+        nonlocal inside, most_inside
+        inside += 1
+        most_inside = max(most_inside, inside)
+        time.sleep(0.002)
+        inside -= 1
+        return {"n": number}
+
+    monkeypatch.setattr(draws, "strategy", lambda _: st.integers(0, 1000).map(drawn))
+    both = threading.Barrier(2)
+    problems: list[BaseException] = []
+
+    def one(seed: int) -> None:
+        met: list[int] = []
+
+        def attempt(_: dict[str, Any]) -> None:
+            if not met:
+                # Broken, and so raised, unless the other scenario is in an example of its own.
+                met.append(both.wait(10))
+
+        try:
+            each_example({}, examples=20, seed=seed, attempt=attempt)
+        except BaseException as problem:
+            problems.append(problem)
+
+    threads = [threading.Thread(target=one, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert problems == []
+    assert most_inside == 1
