@@ -84,7 +84,7 @@ def integration(session: nox.Session) -> None:
     With arguments, such as `-- --subject subjects/other.yaml -k cancel`, the suite alone is run with them.
     """
     install(session)
-    session.run("pytest", "scenarios", "-n", "2", "--dist", "loadgroup", *(session.posargs or ["--shrink", "2m"]))
+    session.run("pytest", "scenarios", "-n", "3", "--dist", "loadgroup", *(session.posargs or ["--shrink", "2m"]))
     if not session.posargs:
         session.run("plumbline", "explore", "subjects/reference.yaml", "--profile", "smoke", "--for", "20s")
         session.run(

@@ -1,8 +1,9 @@
 """A pytest plugin that collects scenario files and carries them out: `pytest scenarios --subject subjects/x.yaml`.
 
-Each worker of xdist has a stack, a subject and a crew of its own. The scenarios that disturb nobody are dealt out to the
-workers in one group each, so that a worker can have all of its own under way at the same time; every other one is a group
-by itself, and runs alone.
+Each worker of xdist has a stack, a subject and a crew of its own. The scenarios that disturb nobody are dealt out to a third of
+the workers, in one group each, so that a worker can have all of its own under way at the same time; every other one is a group
+by itself, and runs alone. The other workers begin with those at once: they mostly wait, for sessions that end and processes
+that start, while the others keep the cores busy.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", f"ignore:{RANDOM_ELSEWHERE}")
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
+    if hasattr(config, "workerinput"):
+        # A worker goes by the command line, which may have left the word to the line above.
+        config.option.loadgroup = True
     try:
         require_stack(config.getoption("--stack"))
     except (LookupError, StackError) as error:
@@ -96,6 +100,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None) and config.getoption("--stack") == "external":
         raise pytest.UsageError(
             "an external stack serves one subject at a time: leave -n away, or take --stack embedded"
+        )
+    if getattr(config.option, "numprocesses", None) and not hasattr(pytest.Item, "_nodeid"):
+        # Every worker would carry out the scenarios of all groups, and write over the histories of the others.
+        raise pytest.UsageError(
+            f"pytest-xdist does not keep groups of tests together with pytest {pytest.__version__}: "
+            "leave -n away, or install pytest below 9.2"
         )
 
 
@@ -114,9 +124,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     return None
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take what --clause and --level select, and deal it out."""
+    """Take what --clause and --level select, and deal it out: before xdist writes the groups into the names of the items."""
     clauses, level = config.getoption("--clause"), config.getoption("--level")
     left = [
         item
@@ -128,8 +138,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = left
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     shared = [item for item in _scenarios(items) if not item.scenario.alone]
+    sharing = max(1, workers // 3)
     for index, item in enumerate(shared):
-        item.add_marker(pytest.mark.xdist_group(f"shared-{index % workers}"))
+        item.add_marker(pytest.mark.xdist_group(f"shared-{index % sharing}"))
     for index, item in enumerate(item for item in _scenarios(items) if item.scenario.alone):
         item.add_marker(pytest.mark.xdist_group(f"alone-{index}"))
     # Those that are under way together come first; what runs alone waits for their end.
@@ -209,21 +220,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Take the group out of the names that people and machines read."""
-    if _GROUP_SUFFIX.search(report.nodeid):
-        report.nodeid = _GROUP_SUFFIX.sub("", report.nodeid)
-
-
 class _Collecting:
-    """Collects the outcomes of all workers."""
+    """Collects the outcomes of all workers, in the process that has them."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
 
+    @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """An outcome comes with its report."""
+        """Take the group out of the name that people and machines read. An outcome comes with its report."""
+        report.nodeid = _GROUP_SUFFIX.sub("", report.nodeid)
         told = getattr(report, "plumbline_outcome", None)
         if told is not None:
             self._config.stash[_OUTCOMES].append(records.from_json(told))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -51,13 +52,18 @@ def _pytest(suite: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_two_workers_carry_a_suite_out_and_say_what_came_of_it(suite: Path) -> None:
-    ended = _pytest(suite, "-n", "2", "--junitxml", "junit.xml", "-rA")
+    ended = _pytest(suite, "-n", "2", "--junitxml", "junit.xml", "-rA", "-v")
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "2 passed" in ended.stdout
     assert "2 failed" in ended.stdout
     assert "1 xfailed" in ended.stdout
     assert "never: {run: r, is: COMPLETED}; found: run r is COMPLETED" in ended.stdout
     assert "needs_loops: PASSED" in ended.stdout, "an unexpected pass is red"
+    lines = re.findall(r"^\[(gw\d)\] .*::(\w+) *$", ended.stdout, re.MULTILINE)
+    dealt = {scenario: worker for worker, scenario in lines}
+    assert len(dealt) == 5
+    alone = dealt.pop("kills_the_consumer")
+    assert {*dealt.values()} == {"gw0", "gw1"} - {alone}, "what disturbs nobody is carried out by one of them, and once"
     assert "take it off that list" in ended.stdout
     cases = {case.get("name") for case in ET.parse(suite / "junit.xml").iter("testcase")}
     names = {"passes", "fails_at_once", "fails_in_its_timeline", "needs_loops", "kills_the_consumer"}
