@@ -25,6 +25,7 @@ API: tuple[Mutant, ...] = (
         "202 is answered half a second before the run is in the database.",
         "API-14",
         Wrap(f"{_EXECUTION}._insert", serving.inserting_later),
+        Wrap(f"{_EXECUTION}._insert_keyed", serving.inserting_later),
         Wrap("system.api.execution:Backlog.send", serving.sending_what_is_there),
         also=("API-15", "MSG-11"),
     ),

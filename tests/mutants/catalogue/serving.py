@@ -27,12 +27,12 @@ def creating_over(create: Function) -> Function:
 
 
 def inserting_later(insert: Function) -> Function:
-    """`Execution._insert` that says yes at once and writes half a second later."""
+    """`Execution._insert`, or `_insert_keyed`, that says yes at once and writes half a second later."""
 
-    def replaced(self: Any, begun: Any) -> int:
+    def replaced(self: Any, begun: Any, *key: str) -> int:
         def write() -> None:
             time.sleep(_LATE_SECONDS)
-            entry = insert(self, begun)
+            entry = insert(self, begun, *key)
             if entry is not None:
                 self._backlog.send(entry, begun.message)
 
