@@ -16,6 +16,8 @@ from harness.runner.errors import Broken, NotSupported, SetUpBroke
 log = logging.getLogger(__name__)
 
 _FOLLOWED_ONE_IN = 12
+_OF_FOLLOWED = ("'run'", "'consumed'")
+"""What rows and offsets have to be followed for, where an act waits for it."""
 
 
 class Launcher:
@@ -35,7 +37,7 @@ class Launcher:
         new: list[Flight] = []
         for number, seed, case in found:
             is_followed = number % _FOLLOWED_ONE_IN == 0 or any(
-                act.get("before") or "'run'" in repr(act.get("when")) for act in case.timeline
+                word in repr(act.get("when")) for act in case.whole_timeline for word in _OF_FOLLOWED
             )
             new.append(Flight(case, self._bench, number=number, seed=seed, is_followed=is_followed))
             if self._disturber is not None:

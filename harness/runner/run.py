@@ -24,7 +24,6 @@ from harness.subject import Subject
 from harness.verdict import Outcome
 
 SHRINK_SECONDS = 60.0
-
 _SHRINK_EXECUTIONS = 40
 _MOST_SHOWN = 500
 _PARTS = frozenset({"broker", "database"})

@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
@@ -139,10 +140,7 @@ class KafkaPublisher:
             _client_log.warning("FAIL a message to %s is sent again: %s", topic, error.str())
             self._lines.refused(sending, time.monotonic())
             return
-        with self._lines.lock:
-            for following in self._lines.settled(sending):
-                if not self._lines.take(following):
-                    self._send(following)
+        self._lines.settled(sending, self._send)
 
     def poll(self, timeout_seconds: float = 0.0) -> None:
         self._producer.poll(timeout_seconds)
@@ -283,15 +281,26 @@ class KafkaSubscription:
 
     def close(self) -> None:
         # When a rebalance falls into its closing, librdkafka can wait for itself for good (its issue 4884).
-        closing = threading.Thread(target=self._consumer.close, name="kafka-closing", daemon=True)
-        closing.start()
-        closing.join(_CLOSING_SECONDS)
-        if closing.is_alive():
+        closed: Future[None] = Future()
+        threading.Thread(
+            target=_settle_by, args=(closed, self._consumer.close), name="kafka-closing", daemon=True
+        ).start()
+        try:
+            closed.result(_CLOSING_SECONDS)
+        except TimeoutError:
             log.warning("the group was not left within %.0f s; Kafka will notice by itself", _CLOSING_SECONDS)
         owned, self._owned = self._owned, []
         if owned:
             # librdkafka does not tell a member that was fenced that its partitions have gone.
             self._on_revoked(owned)
+
+
+def _settle_by(future: Future[None], call: Callable[[], None]) -> None:
+    try:
+        call()
+        future.set_result(None)
+    except BaseException as error:
+        future.set_exception(error)
 
 
 def ensure_topics(brokers: str, topics: Sequence[str], *, partitions: int, timeout_seconds: float) -> None:

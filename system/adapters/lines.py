@@ -44,24 +44,24 @@ class _Line:
 class Lines:
     """The first of each line is tried again by itself, as often as it takes; the others follow once it is settled.
 
-    Every method holds `lock`, which whoever sends what a line let go holds on to until all of it has been handed over.
+    Safe to use from several threads. Where nothing was refused, which is nearly always, nobody waits for a lock.
     """
 
     def __init__(self, again_seconds: float) -> None:
-        self.lock = threading.RLock()
+        self._lock = threading.RLock()
         self._again_seconds = again_seconds
         self._lines: dict[Place, _Line] = {}
 
     def __len__(self) -> int:
         """How many messages wait, those that are being tried left out."""
-        with self.lock:
+        with self._lock:
             return sum(len(line.waiting) for line in self._lines.values())
 
     def take(self, sending: Sending) -> bool:
         """Have a new message wait behind those of its place that were refused; False if there are none, and it can go."""
         if not self._lines:
             return False
-        with self.lock:
+        with self._lock:
             line = self._lines.get(sending.place)
             if line is not None:
                 heappush(line.waiting, sending)
@@ -69,26 +69,35 @@ class Lines:
 
     def refused(self, sending: Sending, now: float) -> None:
         """Put a message that was refused for now where it stood."""
-        with self.lock:
+        with self._lock:
             line = self._lines.setdefault(sending.place, _Line(now + self._again_seconds))
             heappush(line.waiting, sending)
             if line.tried == sending.number:
                 line.tried, line.due = None, now + self._again_seconds
 
-    def settled(self, sending: Sending) -> list[Sending]:
-        """What may go now, in order, since this message was settled for good."""
-        with self.lock:
+    def settled(self, sending: Sending, send: Callable[[Sending], None]) -> None:
+        """Send, in order, what may go since this message was settled for good; what is published meanwhile comes after it."""
+        if not self._lines:
+            return
+        with self._lock:
             line = self._lines.get(sending.place)
             if line is None or line.tried != sending.number:
-                return []
+                return
+            while line.waiting:
+                following = heappop(line.waiting)
+                line.tried = following.number
+                send(following)
+                if line.tried is None:
+                    # It was refused at once, and those after it wait again.
+                    return
+            # Not before: whoever publishes meanwhile finds the line, and waits for its end.
             del self._lines[sending.place]
-            return sorted(line.waiting)
 
     def due(self, until: float) -> list[Sending]:
         """The first of each line whose time has come, to be sent again."""
         found: list[Sending] = []
         if self._lines:
-            with self.lock:
+            with self._lock:
                 for line in self._lines.values():
                     if line.tried is None and line.due <= until:
                         found.append(heappop(line.waiting))
