@@ -28,7 +28,8 @@ class Watchdog:
         self._world = world
         self._expectations = [one for one in expectations if one.mode in ("always", "never")]
         self.probes = Probes()
-        self.violation: tuple[Expectation, Judgement, int] | None = None
+        self.violation: tuple[Expectation, Judgement, tuple[int, ...]] | None = None
+        self._unjudged: list[int] = []
         self.crash: BaseException | None = None
         if self._expectations:
             world.writer.listen(self._hear)
@@ -43,10 +44,10 @@ class Watchdog:
         if self.crash is not None:
             raise SetUpBroke(f"an expectation could not be judged: {self.crash!r}") from self.crash
         if self.violation is not None:
-            expectation, judgement, seq = self.violation
+            expectation, judgement, events = self.violation
             self.violation = None
             _note(self._world, expectation, "violated", judgement.found)
-            raise Broken([finding(self._world, expectation, "violated", judgement.found, (seq,))])
+            raise Broken([finding(self._world, expectation, "violated", judgement.found, events)])
 
     def note_held(self) -> None:
         """Write down that everything held to the end."""
@@ -56,8 +57,11 @@ class Watchdog:
     def _hear(self, event: Event) -> None:
         if self.violation is not None or self.crash is not None or event.source == "harness":
             return
+        self._unjudged.append(event.seq)
         if self._world.scope.is_reading:
+            # Half of what one read of the database found is no state that ever was: all of it is judged with its last row.
             return
+        events, self._unjudged = tuple(self._unjudged), []
         for expectation in self._expectations:
             try:
                 values = dict(self._world.values)
@@ -66,7 +70,7 @@ class Watchdog:
                 self.crash = error
                 return
             if judgement.holds is not None and judgement.holds != (expectation.mode == "always"):
-                self.violation = (expectation, judgement, event.seq)
+                self.violation = (expectation, judgement, events)
                 return
 
 
