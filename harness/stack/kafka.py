@@ -81,6 +81,8 @@ SERVER_SETTINGS: Mapping[str, object] = {
     # seconds by default. Much shorter, and a starved machine would lose a broker that lives.
     "broker.session.timeout.ms": 3000,
     "broker.heartbeat.interval.ms": 300,
+    # Two such files of each segment are mapped into memory at their full length. Segments end at 64 MiB with these.
+    "log.index.size.max.bytes": 128 * 1024,
     # A small server's share of threads and memory.
     "num.network.threads": 2,
     "num.io.threads": 4,
