@@ -27,9 +27,11 @@ _SWEEP_LIMIT = 200
 # Each settling is a transaction: a few together cost less, and nobody waits for them.
 _SETTLE_INTERVAL_SECONDS = 0.05
 
+# Whoever takes an entry over has as long for it as the one before: while Kafka is away for everybody, two processes would
+# else take it from each other at every sweep, and leave a copy of its messages in their queues each time.
 _ADOPT = text(
     """
-    UPDATE outbox SET owner = :mine WHERE id IN (
+    UPDATE outbox SET owner = :mine, created_at = now() WHERE id IN (
         SELECT id FROM outbox
         WHERE owner <> :mine AND (cast(:only AS bigint[]) IS NULL OR id = ANY(cast(:only AS bigint[])))
           AND (created_at < now() - make_interval(secs => :takeover_seconds) OR pg_try_advisory_xact_lock(owner))

@@ -11,7 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
@@ -26,6 +25,7 @@ from confluent_kafka import (
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from system.adapters.kafka_standstill import Standstill, end, is_lost
 from system.adapters.lines import Lines, Sending
 from system.ports import BusAway, Fenced, Message, PublishError, Received
 
@@ -72,32 +72,39 @@ _REFUSED = frozenset(
 _PURGED = frozenset((KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT))
 _AGAIN_SECONDS = 0.5
 _CLOSING_SECONDS = 5.0
+_FLUSH_SECONDS = 5.0
 
 
 class KafkaPublisher:
     """Publisher port. Safe to use from several threads."""
 
     def __init__(self, brokers: str, *, client_id: str, max_message_bytes: int, linger_ms: float = 0.0) -> None:
-        self._producer = Producer(
-            {
-                "bootstrap.servers": brokers,
-                "client.id": client_id,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "linger.ms": linger_ms,
-                "message.timeout.ms": 0,
-                "message.max.bytes": max_message_bytes + 65_536,
-                "queue.buffering.max.messages": 1_000_000,
-                "reconnect.backoff.ms": 50,
-                "reconnect.backoff.max.ms": 1000,
-                "topic.metadata.refresh.interval.ms": 60_000,
-                "log_level": 3,
-            },
-            logger=_client_log,
-        )
+        self._brokers = brokers
+        self._configuration = {
+            "bootstrap.servers": brokers,
+            "client.id": client_id,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": linger_ms,
+            "message.timeout.ms": 0,
+            "message.max.bytes": max_message_bytes + 65_536,
+            "queue.buffering.max.messages": 1_000_000,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "topic.metadata.refresh.interval.ms": 60_000,
+            "log_level": 3,
+        }
+        self._producer = self._new_producer()
+        # A message is under way with the producer that has it, or not at all: this lock is between the two.
+        self._swap = threading.Lock()
+        self._under_way: dict[int, Sending] = {}
+        self._standstill = Standstill()
         self._numbers = count()
         self._lines = Lines(_AGAIN_SECONDS)
+
+    def _new_producer(self) -> Producer:
+        return Producer(self._configuration, logger=_client_log)
 
     def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
         sending = Sending(next(self._numbers), message, on_delivered)
@@ -107,26 +114,37 @@ class KafkaPublisher:
     def _send(self, sending: Sending) -> None:
         message = sending.message
 
-        def settled(error: KafkaError | None, _: KafkaMessage | None = None) -> None:
-            self._settle(sending, error)
-
         while True:
-            try:
-                self._producer.produce(
-                    message.topic,
-                    value=message.value,
-                    key=message.key,
-                    headers=list(message.headers) or None,
-                    on_delivery=settled,
-                )
-                return
-            except BufferError:
-                # The local queue is full, since Kafka is slow or away: taking no more is the only honest answer.
-                self._producer.poll(0.1)
-            except KafkaException as error:
+            with self._swap:
+                producer = self._producer
+
+                def settled(error: KafkaError | None, _: KafkaMessage | None = None, by: Producer = producer) -> None:
+                    # What is said by a producer that was replaced is no news: its messages went to the next one.
+                    if by is self._producer and self._under_way.pop(sending.number, None) is not None:
+                        self._standstill.moves()
+                        self._settle(sending, error)
+
+                self._under_way[sending.number] = sending
+                try:
+                    producer.produce(
+                        message.topic,
+                        value=message.value,
+                        key=message.key,
+                        headers=list(message.headers) or None,
+                        on_delivery=settled,
+                    )
+                    return
+                except BufferError:
+                    del self._under_way[sending.number]
+                    refusal = None
+                except KafkaException as error:
+                    refusal = error.args[0]
+            if refusal is not None:
                 # What it knows to be refused, such as all of a topic that was refused just now, is not even tried.
-                settled(error.args[0])
+                settled(refusal)
                 return
+            # The local queue is full, since Kafka is slow or away: taking no more is the only honest answer.
+            self.poll(0.1)
 
     def _settle(self, sending: Sending, error: KafkaError | None) -> None:
         topic = sending.message.topic
@@ -145,21 +163,47 @@ class KafkaPublisher:
     def poll(self, timeout_seconds: float = 0.0) -> None:
         self._producer.poll(timeout_seconds)
         self._send_again(until=time.monotonic())
+        self._look_after_producer()
+
+    def _look_after_producer(self) -> None:
+        if not self._under_way:
+            self._standstill.moves()
+        elif self._standstill.is_long() and is_lost(self._producer, self._brokers):
+            self._renew()
+
+    def _renew(self) -> None:
+        """Hand everything that is under way to a new producer, in order; what the old one may have sent already is sent
+        twice, as DEL-01 allows."""
+        with self._swap:
+            old, self._producer = self._producer, self._new_producer()
+            under_way, self._under_way = self._under_way, {}
+        log.warning("Kafka's client has lost all brokers; a new one takes over %d messages", len(under_way))
+        end(lambda: _empty(old))
+        for number in sorted(under_way):
+            self._send(under_way[number])
 
     def flush(self, timeout_seconds: float) -> int:
         deadline = time.monotonic() + timeout_seconds
         while True:
-            left = int(self._producer.flush(max(0.0, deadline - time.monotonic())))
+            left = int(self._producer.flush(max(0.0, min(_FLUSH_SECONDS, deadline - time.monotonic()))))
+            self._look_after_producer()
             wait_seconds = min(_AGAIN_SECONDS, deadline - time.monotonic())
             waiting = len(self._lines)
-            if not waiting or wait_seconds <= 0:
+            if not (waiting or left) or wait_seconds <= 0:
                 return left + waiting
-            time.sleep(wait_seconds)
+            if waiting:
+                time.sleep(wait_seconds)
             self._send_again(until=math.inf)
 
     def _send_again(self, until: float) -> None:
         for sending in self._lines.due(until):
             self._send(sending)
+
+
+def _empty(producer: Producer) -> None:
+    """Drop what a producer still has; it is gone once its last message has been told of."""
+    producer.purge()
+    producer.poll(0)
 
 
 class KafkaSubscription:
@@ -181,32 +225,30 @@ class KafkaSubscription:
     ) -> None:
         # A member with a fixed identity takes its partitions up again at once when it is back (static membership).
         identity = {"group.instance.id": instance_id} if instance_id is not None else {}
-        self._consumer = Consumer(
-            {
-                **identity,
-                "bootstrap.servers": brokers,
-                "group.id": group_id,
-                "client.id": client_id,
-                # Range places equal partition numbers of all topics with one member: what belongs to a run stays together.
-                "partition.assignment.strategy": "range",
-                "auto.offset.reset": "earliest",
-                "enable.auto.commit": True,
-                "enable.auto.offset.store": False,
-                "auto.commit.interval.ms": 200,
-                "session.timeout.ms": session_timeout_ms,
-                "heartbeat.interval.ms": max(200, session_timeout_ms // 5),
-                "max.poll.interval.ms": max(session_timeout_ms, 60_000),
-                "fetch.wait.max.ms": 100,
-                "fetch.message.max.bytes": max_message_bytes + 65_536,
-                "queued.max.messages.kbytes": 32_768,
-                "topic.metadata.refresh.interval.ms": 5_000,
-                "allow.auto.create.topics": True,
-                "reconnect.backoff.ms": 50,
-                "reconnect.backoff.max.ms": 1000,
-                "log_level": 3,
-            },
-            logger=_client_log,
-        )
+        self._brokers = brokers
+        self._configuration = {
+            **identity,
+            "bootstrap.servers": brokers,
+            "group.id": group_id,
+            "client.id": client_id,
+            # Range places equal partition numbers of all topics with one member: what belongs to a run stays together.
+            "partition.assignment.strategy": "range",
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": True,
+            "enable.auto.offset.store": False,
+            "auto.commit.interval.ms": 200,
+            "session.timeout.ms": session_timeout_ms,
+            "heartbeat.interval.ms": max(200, session_timeout_ms // 5),
+            "max.poll.interval.ms": max(session_timeout_ms, 60_000),
+            "fetch.wait.max.ms": 100,
+            "fetch.message.max.bytes": max_message_bytes + 65_536,
+            "queued.max.messages.kbytes": 32_768,
+            "topic.metadata.refresh.interval.ms": 5_000,
+            "allow.auto.create.topics": True,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "log_level": 3,
+        }
         self._paused = False
         self._owned: list[tuple[str, int]] = []
         self._begun: dict[tuple[str, int], int] = {}
@@ -214,10 +256,19 @@ class KafkaSubscription:
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
         self._on_polled = on_polled
-        self._consumer.subscribe(list(topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        self._topics = list(topics)
+        self._standstill = Standstill()
+        self._is_member = False
+        self._consumer = self._new_consumer()
+
+    def _new_consumer(self) -> Consumer:
+        consumer = Consumer(self._configuration, logger=_client_log)
+        consumer.subscribe(self._topics, on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        return consumer
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions assigned: %s", _named(partitions))
+        self._is_member = True
         if self._paused:
             consumer.assign(partitions)
             consumer.pause(partitions)
@@ -225,8 +276,11 @@ class KafkaSubscription:
         self._begun.clear()
         self._on_assigned(self._owned)
 
-    def _revoked(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+    def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if consumer is not self._consumer:
+            return
         log.info("partitions revoked: %s", _named(partitions))
+        self._is_member = False
         self._owned = []
         self._on_revoked([(p.topic, p.partition) for p in partitions])
 
@@ -234,6 +288,7 @@ class KafkaSubscription:
         first = self._consumer.poll(timeout_seconds)
         self._on_polled()
         if first is None:
+            self._look_after_consumer()
             return ()
         # Whatever has been fetched already comes along without waiting: small batches when idle, large ones under load.
         rest = self._consumer.consume(limit - 1, 0) if limit > 1 else []
@@ -241,6 +296,15 @@ class KafkaSubscription:
         for message in received:
             self._begun.setdefault((message.topic, message.partition), message.offset)
         return received
+
+    def _look_after_consumer(self) -> None:
+        if self._is_member:
+            # A member that loses sight of Kafka loses its partitions, too, once its session is over.
+            self._standstill.moves()
+        elif self._standstill.is_long() and is_lost(self._consumer, self._brokers):
+            log.warning("Kafka's client has lost all brokers; a new one joins the group")
+            old, self._consumer = self._consumer, self._new_consumer()
+            end(old.close)
 
     def done(self, topic: str, partition: int, next_offset: int) -> None:
         begun = self._begun.get((topic, partition))
@@ -281,26 +345,14 @@ class KafkaSubscription:
 
     def close(self) -> None:
         # When a rebalance falls into its closing, librdkafka can wait for itself for good (its issue 4884).
-        closed: Future[None] = Future()
-        threading.Thread(
-            target=_settle_by, args=(closed, self._consumer.close), name="kafka-closing", daemon=True
-        ).start()
         try:
-            closed.result(_CLOSING_SECONDS)
+            end(self._consumer.close).result(_CLOSING_SECONDS)
         except TimeoutError:
             log.warning("the group was not left within %.0f s; Kafka will notice by itself", _CLOSING_SECONDS)
         owned, self._owned = self._owned, []
         if owned:
             # librdkafka does not tell a member that was fenced that its partitions have gone.
             self._on_revoked(owned)
-
-
-def _settle_by(future: Future[None], call: Callable[[], None]) -> None:
-    try:
-        call()
-        future.set_result(None)
-    except BaseException as error:
-        future.set_exception(error)
 
 
 def ensure_topics(brokers: str, topics: Sequence[str], *, partitions: int, timeout_seconds: float) -> None:

@@ -147,6 +147,17 @@ def test_entries_of_a_living_owner_are_left_to_it_until_the_takeover_time(proces
     assert mine.outbox.still_owed_by_others([entry]) == []
 
 
+def test_two_that_wait_for_kafka_do_not_take_an_entry_from_each_other_at_every_sweep(
+    process: Callable[..., Process],
+) -> None:
+    silent, mine = process(takeover_ms=60_000), process(takeover_ms=60_000)
+    entry, _ = silent.write(b"1")
+    with mine.engine.begin() as connection:
+        connection.execute(text("UPDATE outbox SET created_at = now() - interval '61 s'"))
+    taken = [one.outbox.sweep() for one in (mine, silent, mine, silent)]
+    assert taken == [[entry], [], [], []]
+
+
 def test_a_sweep_of_named_entries_touches_no_other(process: Callable[..., Process]) -> None:
     dead, mine = process(), process()
     first, second = dead.write(b"1")[0], dead.write(b"2")[0]

@@ -35,7 +35,7 @@ def adopt(tx: Transaction, given: Parameters) -> Answer:
         if len(taken) == given["limit"]:
             break
     for entry_id, entry in taken:
-        tx.put("outbox", entry_id, {**entry, "owner": given["mine"]})
+        tx.put("outbox", entry_id, {**entry, "owner": given["mine"], "created_at": given["now()"]})
     return ("id", "messages"), [(entry_id, entry["messages"]) for entry_id, entry in taken], len(taken)
 
 
