@@ -104,7 +104,9 @@ def test_never_ends_a_scenario_at_the_event_that_breaks_it(carry_out: Callable[.
     history = read_history(outcome.history)
     # One read of the database finds the run and its step changed together: the finding names both rows.
     named = [history.events[seq] for seq in finding.events]
-    rows = [event["row"] if event.kind == "run_row" else event["run_row"] for event in named if event.kind != "step_row"]
+    rows = [
+        event["row"] if event.kind == "run_row" else event["run_row"] for event in named if event.kind != "step_row"
+    ]
     assert "COMPLETED" in [row["status"] for row in rows if row is not None]
 
 

@@ -329,7 +329,7 @@ def test_a_client_that_does_not_end_its_closing_holds_nobody_up(
         def close(self) -> None:
             may_end.wait(DEADLINE_SECONDS)
 
-    monkeypatch.setattr("system.adapters.kafka._CLOSING_SECONDS", 0.1)
+    monkeypatch.setattr("system.adapters.kafka.subscription._CLOSING_SECONDS", 0.1)
     monkeypatch.setattr(hanging, "_consumer", Client())
     hanging.close()
     may_end.set()

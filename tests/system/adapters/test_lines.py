@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from system.adapters.lines import Lines, Sending
+from system.adapters.kafka.lines import Lines, Sending
 from system.ports import Message
 
 AGAIN_SECONDS = 1.0

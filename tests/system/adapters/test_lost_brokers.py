@@ -10,7 +10,8 @@ import confluent_kafka
 import pytest
 
 from system.adapters import kafka
-from system.adapters.kafka_standstill import Standstill
+from system.adapters.kafka import publisher, subscription
+from system.adapters.kafka.standstill import Standstill
 from system.ports import Message
 from tests.system.adapters.fake_broker import FIND_COORDINATOR, METADATA, TOPIC, FakeBroker
 
@@ -24,8 +25,8 @@ def lose_brokers(monkeypatch: pytest.MonkeyPatch) -> None:
     def made(client: Any) -> Callable[..., Any]:
         return lambda settings, **more: client({**settings, "metadata.recovery.strategy": "none"}, **more)
 
-    monkeypatch.setattr(kafka, "Producer", made(confluent_kafka.Producer))
-    monkeypatch.setattr(kafka, "Consumer", made(confluent_kafka.Consumer))
+    monkeypatch.setattr(publisher, "Producer", made(confluent_kafka.Producer))
+    monkeypatch.setattr(subscription, "Consumer", made(confluent_kafka.Consumer))
 
 
 @pytest.fixture

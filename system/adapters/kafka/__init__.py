@@ -1,0 +1,7 @@
+"""Kafka behind the Publisher and Subscription ports, by librdkafka."""
+
+from system.adapters.kafka.publisher import KafkaPublisher
+from system.adapters.kafka.subscription import KafkaSubscription
+from system.adapters.kafka.topics import ensure_topics
+
+__all__ = ["KafkaPublisher", "KafkaSubscription", "ensure_topics"]

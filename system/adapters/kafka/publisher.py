@@ -1,0 +1,169 @@
+"""Kafka behind the Publisher port.
+
+Keys are placed by `murmur2_random`, so that they land where Java clients and kafka-python put them. The producer is
+idempotent with acks=all: a message that librdkafka sends again on its own is stored once, and order holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from itertools import count
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import Message as KafkaMessage
+
+from system.adapters.kafka.client_log import client_log
+from system.adapters.kafka.lines import Lines, Sending
+from system.adapters.kafka.standstill import Standstill, end, is_lost
+from system.ports import Message, PublishError
+
+log = logging.getLogger(__package__)
+
+# Errors of one message that no repetition heals. What else librdkafka does not try again by itself, such as a right that is
+# lacking, is tried again here: a right can be given back, a lost message cannot.
+_REFUSED = frozenset(
+    (
+        KafkaError.MSG_SIZE_TOO_LARGE,
+        KafkaError.INVALID_MSG,
+        KafkaError.TOPIC_EXCEPTION,
+        KafkaError.RECORD_LIST_TOO_LARGE,
+    )
+)
+_PURGED = frozenset((KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT))
+_AGAIN_SECONDS = 0.5
+_FLUSH_SECONDS = 5.0
+
+
+class KafkaPublisher:
+    """Publisher port. Safe to use from several threads."""
+
+    def __init__(self, brokers: str, *, client_id: str, max_message_bytes: int, linger_ms: float = 0.0) -> None:
+        self._brokers = brokers
+        self._configuration = {
+            "bootstrap.servers": brokers,
+            "client.id": client_id,
+            "acks": "all",
+            "enable.idempotence": True,
+            "partitioner": "murmur2_random",
+            "linger.ms": linger_ms,
+            "message.timeout.ms": 0,
+            "message.max.bytes": max_message_bytes + 65_536,
+            "queue.buffering.max.messages": 1_000_000,
+            "reconnect.backoff.ms": 50,
+            "reconnect.backoff.max.ms": 1000,
+            "topic.metadata.refresh.interval.ms": 60_000,
+            "log_level": 3,
+        }
+        self._producer = self._new_producer()
+        # A message is under way with the producer that has it, or not at all: this lock is between the two.
+        self._swap = threading.Lock()
+        self._under_way: dict[int, Sending] = {}
+        self._standstill = Standstill()
+        self._numbers = count()
+        self._lines = Lines(_AGAIN_SECONDS)
+
+    def _new_producer(self) -> Producer:
+        return Producer(self._configuration, logger=client_log)
+
+    def publish(self, message: Message, on_delivered: Callable[[Exception | None], None]) -> None:
+        sending = Sending(next(self._numbers), message, on_delivered)
+        if not self._lines.take(sending):
+            self._send(sending)
+
+    def _send(self, sending: Sending) -> None:
+        message = sending.message
+
+        while True:
+            with self._swap:
+                producer = self._producer
+
+                def settled(error: KafkaError | None, _: KafkaMessage | None = None, by: Producer = producer) -> None:
+                    # What is said by a producer that was replaced is no news: its messages went to the next one.
+                    if by is self._producer and self._under_way.pop(sending.number, None) is not None:
+                        self._standstill.moves()
+                        self._settle(sending, error)
+
+                self._under_way[sending.number] = sending
+                try:
+                    producer.produce(
+                        message.topic,
+                        value=message.value,
+                        key=message.key,
+                        headers=list(message.headers) or None,
+                        on_delivery=settled,
+                    )
+                    return
+                except BufferError:
+                    del self._under_way[sending.number]
+                    refusal = None
+                except KafkaException as error:
+                    refusal = error.args[0]
+            if refusal is not None:
+                # What it knows to be refused, such as all of a topic that was refused just now, is not even tried.
+                settled(refusal)
+                return
+            # The local queue is full, since Kafka is slow or away: taking no more is the only honest answer.
+            self.poll(0.1)
+
+    def _settle(self, sending: Sending, error: KafkaError | None) -> None:
+        topic = sending.message.topic
+        if error is None:
+            sending.on_delivered(None)
+        elif error.code() in _REFUSED:
+            sending.on_delivered(PublishError(f"Kafka refused a message to {topic}: {error.str()}"))
+        elif error.fatal() or error.code() in _PURGED:
+            sending.on_delivered(KafkaException(error))
+        else:
+            client_log.warning("FAIL a message to %s is sent again: %s", topic, error.str())
+            self._lines.refused(sending, time.monotonic())
+            return
+        self._lines.settled(sending, self._send)
+
+    def poll(self, timeout_seconds: float = 0.0) -> None:
+        self._producer.poll(timeout_seconds)
+        self._send_again(until=time.monotonic())
+        self._look_after_producer()
+
+    def _look_after_producer(self) -> None:
+        if not self._under_way:
+            self._standstill.moves()
+        elif self._standstill.is_long() and is_lost(self._producer, self._brokers):
+            self._renew()
+
+    def _renew(self) -> None:
+        """Hand everything that is under way to a new producer, in order; what the old one may have sent already is sent
+        twice, as DEL-01 allows."""
+        with self._swap:
+            old, self._producer = self._producer, self._new_producer()
+            under_way, self._under_way = self._under_way, {}
+        log.warning("Kafka's client has lost all brokers; a new one takes over %d messages", len(under_way))
+        end(lambda: _empty(old))
+        for number in sorted(under_way):
+            self._send(under_way[number])
+
+    def flush(self, timeout_seconds: float) -> int:
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            left = int(self._producer.flush(max(0.0, min(_FLUSH_SECONDS, deadline - time.monotonic()))))
+            self._look_after_producer()
+            wait_seconds = min(_AGAIN_SECONDS, deadline - time.monotonic())
+            waiting = len(self._lines)
+            if not (waiting or left) or wait_seconds <= 0:
+                return left + waiting
+            if waiting:
+                time.sleep(wait_seconds)
+            self._send_again(until=math.inf)
+
+    def _send_again(self, until: float) -> None:
+        for sending in self._lines.due(until):
+            self._send(sending)
+
+
+def _empty(producer: Producer) -> None:
+    """Drop what a producer still has; it is gone once its last message has been told of."""
+    producer.purge()
+    producer.poll(0)
