@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 from harness import report
 from harness.runner import records
+from harness.runner.logs import logs_beside
 from harness.subject import Subject
 from harness.verdict import Outcome
 
@@ -36,15 +38,18 @@ def told(outcome: Outcome, again: str) -> str:
         lines.append(f"  ✗ … and {len(outcome.findings) - _MOST_FINDINGS} more findings")
     if outcome.history is not None:
         lines.append(f"  history:   {outcome.history}")
+        if (logs := logs_beside(outcome.history)).is_dir():
+            lines.append(f"  logs:      {logs}")
         lines.append(f"  judge it:  plumbline judge {outcome.history}")
     lines.append(f"  again:     {again}")
     return "\n".join(lines)
 
 
 def clear(directory: Path) -> None:
-    """Remove the histories of an earlier session."""
+    """Remove the histories of an earlier session, and the logs beside them."""
     for history in (directory / HISTORIES).glob("*.jsonl"):
         history.unlink(missing_ok=True)
+        shutil.rmtree(logs_beside(history), ignore_errors=True)
 
 
 def write(outcomes: Sequence[Outcome], subject: Subject, directory: Path, again: Callable[[Outcome], str]) -> None:

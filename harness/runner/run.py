@@ -15,6 +15,7 @@ from typing import Any
 import contract
 from harness.runner.bench import Bench
 from harness.runner.execution import Executed, execute, roles_of_subjects
+from harness.runner.logs import Logs, logs_beside
 from harness.runner.world import acts_of
 from harness.scenario.drawing import each_example
 from harness.scenario.model import Scenario
@@ -46,10 +47,11 @@ def run(
     """Carry out a scenario: once, or once for each example of its draws, until one fails; then the smallest that fails and
     is found within `shrink_seconds`.
 
-    Histories of what did not pass stay in `history_directory`; those of what passed only when asked for. The verdict says
-    whatever happened; nothing is raised for what a subject, a stack or a checker does.
+    Histories of what did not pass stay in `history_directory`, with what the processes logged meanwhile beside them; those of
+    what passed only when asked for. The verdict says whatever happened; nothing is raised for what a subject, a stack or a checker does.
     """
     begun = time.monotonic()
+    logs = Logs(bench)
     lacking = whats_lacking(
         scenario, bench.subject, bench.roles, bench.played, has_stack_faults=not isinstance(bench.stack, ExternalStack)
     )
@@ -63,6 +65,8 @@ def run(
     if executed.verdict in ("passed", "not supported") and not keep_passed:
         executed.history.unlink(missing_ok=True)
         history = None
+    if executed.verdict in ("failed", "unknown"):
+        logs.keep(logs_beside(executed.history))
     return Outcome(
         scenario=scenario.id,
         guarantee=scenario.guarantee,

@@ -12,6 +12,7 @@ import pytest
 
 from harness.history import read_history
 from harness.runner import Bench, run
+from harness.runner.reporting import told
 from harness.scenario import Scenario
 from harness.subject import KnownFailure, Subject
 from harness.verdict import Outcome
@@ -110,6 +111,19 @@ def test_never_ends_a_scenario_at_the_event_that_breaks_it(carry_out: Callable[.
     assert "COMPLETED" in [row["status"] for row in rows if row is not None]
 
 
+def test_what_the_processes_logged_meanwhile_stays_beside_the_history_of_a_failure(
+    carry_out: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = carry_out("fails_with_a_new_consumer")
+    assert outcome.history is not None
+    logs = outcome.history.with_suffix(".logs")
+    of_consumers = [path.read_text() for path in logs.glob("consumer-*.log")]
+    assert any("Starting ExecutionConsumer main loop" in log for log in of_consumers)
+    assert f"  logs:      {logs}" in told(outcome, "again").splitlines()
+    carry_out("passes")
+    assert {path.name for path in tmp_path.iterdir()} == {outcome.history.name, logs.name}
+
+
 def test_a_condition_of_the_timeline_that_never_comes_is_a_failure_of_the_subject(
     carry_out: Callable[..., Outcome],
 ) -> None:
@@ -124,7 +138,7 @@ def test_the_smallest_draw_that_fails_is_told(carry_out: Callable[..., Outcome],
     assert outcome.verdict == "failed"
     assert outcome.reason is not None
     assert '(drawn: {"n": 5})' in outcome.reason
-    assert [path.name for path in tmp_path.iterdir()] == ["fails_for_one_draw.jsonl"]
+    assert [path.name for path in tmp_path.glob("*.jsonl")] == ["fails_for_one_draw.jsonl"]
 
 
 def test_what_the_harness_cannot_do_is_unknown(carry_out: Callable[..., Outcome]) -> None:
