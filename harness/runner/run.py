@@ -48,7 +48,8 @@ def run(
     is found within `shrink_seconds`.
 
     Histories of what did not pass stay in `history_directory`, with what the processes logged meanwhile beside them; those of
-    what passed only when asked for. The verdict says whatever happened; nothing is raised for what a subject, a stack or a checker does.
+    what passed only when asked for. The verdict says whatever happened; nothing is raised for what a subject, a stack or a
+    checker does.
     """
     begun = time.monotonic()
     logs = Logs(bench)
