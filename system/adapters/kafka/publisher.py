@@ -75,39 +75,46 @@ class KafkaPublisher:
             self._send(sending)
 
     def _send(self, sending: Sending) -> None:
-        message = sending.message
-
         while True:
-            with self._swap:
-                producer = self._producer
-
-                def settled(error: KafkaError | None, _: KafkaMessage | None = None, by: Producer = producer) -> None:
-                    # What is said by a producer that was replaced is no news: its messages went to the next one.
-                    if by is self._producer and self._under_way.pop(sending.number, None) is not None:
-                        self._standstill.moves()
-                        self._settle(sending, error)
-
-                self._under_way[sending.number] = sending
-                try:
-                    producer.produce(
-                        message.topic,
-                        value=message.value,
-                        key=message.key,
-                        headers=list(message.headers) or None,
-                        on_delivery=settled,
-                    )
-                    return
-                except BufferError:
-                    del self._under_way[sending.number]
-                    refusal = None
-                except KafkaException as error:
-                    refusal = error.args[0]
+            try:
+                with self._swap:
+                    refusal = self._hand_over(sending)
+            except BufferError:
+                # The local queue is full, since Kafka is slow or away: taking no more is the only honest answer.
+                self.poll(0.1)
+                continue
             if refusal is not None:
-                # What it knows to be refused, such as all of a topic that was refused just now, is not even tried.
-                settled(refusal)
-                return
-            # The local queue is full, since Kafka is slow or away: taking no more is the only honest answer.
-            self.poll(0.1)
+                self._settle(sending, refusal)
+            return
+
+    def _hand_over(self, sending: Sending) -> KafkaError | None:
+        """Give a message to the producer; what it knows to be refused, such as all of a topic that was refused just now, is
+        not even tried. Raises BufferError."""
+        message, producer = sending.message, self._producer
+
+        def settled(error: KafkaError | None, _: KafkaMessage | None = None) -> None:
+            # What a producer says that was replaced is no news: its messages went to the next one.
+            if producer is self._producer and self._under_way.pop(sending.number, None) is not None:
+                self._standstill.moves()
+                self._settle(sending, error)
+
+        self._under_way[sending.number] = sending
+        try:
+            producer.produce(
+                message.topic,
+                value=message.value,
+                key=message.key,
+                headers=list(message.headers) or None,
+                on_delivery=settled,
+            )
+        except BufferError:
+            del self._under_way[sending.number]
+            raise
+        except KafkaException as error:
+            del self._under_way[sending.number]
+            refusal: KafkaError = error.args[0]
+            return refusal
+        return None
 
     def _settle(self, sending: Sending, error: KafkaError | None) -> None:
         topic = sending.message.topic
@@ -140,10 +147,13 @@ class KafkaPublisher:
         with self._swap:
             old, self._producer = self._producer, self._new_producer()
             under_way, self._under_way = self._under_way, {}
+            # Nobody publishes meanwhile, so that what follows does not overtake them.
+            refused = [(one, self._hand_over(one)) for _, one in sorted(under_way.items())]
         log.warning("Kafka's client has lost all brokers; a new one takes over %d messages", len(under_way))
         end(lambda: _empty(old))
-        for number in sorted(under_way):
-            self._send(under_way[number])
+        for sending, refusal in refused:
+            if refusal is not None:
+                self._settle(sending, refusal)
 
     def flush(self, timeout_seconds: float) -> int:
         deadline = time.monotonic() + timeout_seconds
