@@ -111,19 +111,6 @@ def test_never_ends_a_scenario_at_the_event_that_breaks_it(carry_out: Callable[.
     assert "COMPLETED" in [row["status"] for row in rows if row is not None]
 
 
-def test_what_the_processes_logged_meanwhile_stays_beside_the_history_of_a_failure(
-    carry_out: Callable[..., Outcome], tmp_path: Path
-) -> None:
-    outcome = carry_out("fails_with_a_new_consumer")
-    assert outcome.history is not None
-    logs = outcome.history.with_suffix(".logs")
-    of_consumers = [path.read_text() for path in logs.glob("consumer-*.log")]
-    assert any("Starting ExecutionConsumer main loop" in log for log in of_consumers)
-    assert f"  logs:      {logs}" in told(outcome, "again").splitlines()
-    carry_out("passes")
-    assert {path.name for path in tmp_path.iterdir()} == {outcome.history.name, logs.name}
-
-
 def test_a_condition_of_the_timeline_that_never_comes_is_a_failure_of_the_subject(
     carry_out: Callable[..., Outcome],
 ) -> None:
@@ -242,3 +229,16 @@ def test_a_process_that_dies_by_itself_is_a_finding_and_is_started_again(
     bench.revive()
     assert bench.running.died() == []
     assert carry_out("passes").verdict == "passed"
+
+
+def test_what_the_processes_logged_meanwhile_stays_beside_the_history_of_a_failure(
+    carry_out: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    outcome = carry_out("fails_with_a_new_consumer")
+    assert outcome.history is not None
+    logs = outcome.history.with_suffix(".logs")
+    of_consumers = [path.read_text() for path in logs.glob("consumer-*.log")]
+    assert any("Starting ExecutionConsumer main loop" in log for log in of_consumers)
+    assert f"  logs:      {logs}" in told(outcome, "again").splitlines()
+    carry_out("passes")
+    assert {path.name for path in tmp_path.iterdir()} == {outcome.history.name, logs.name}
