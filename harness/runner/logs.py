@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 from harness.runner.bench import Bench
+from harness.stack.log_since import LogSince
 
 MOST_BYTES: Final = 4 * 1024 * 1024
 """Of each log the end, no more than that."""
@@ -21,21 +21,24 @@ def logs_beside(history: Path) -> Path:
 
 
 class Logs:
-    """The logs of the subject's processes, of the broker and of the database, from now on."""
+    """What the subject's processes, the broker and the database log from now on. Those of an earlier time are removed from
+    `directory`."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, directory: Path) -> None:
         self._bench = bench
-        self._begun: Mapping[Path, int] = {path: _size(path) for _, path in self._paths()}
-
-    def keep(self, directory: Path) -> None:
-        """Write what was logged since into files of `directory`, one for each process that logged anything."""
+        self._directory = directory
         shutil.rmtree(directory, ignore_errors=True)
+        self._begun = {path: LogSince(path) for _, path in self._paths()}
+
+    def keep(self) -> None:
+        """Write them into files, one for each process that logged anything."""
         for name, path in self._paths():
-            # A process may be gone with its log, and an evidence that cannot be had must not hide what it is of.
+            # The log of a process that was added since is all of it. Evidence that cannot be had must not hide what it is of.
             with contextlib.suppress(OSError):
-                if logged := _since(path, self._begun.get(path, 0)):
-                    directory.mkdir(parents=True, exist_ok=True)
-                    (directory / f"{name}.log").write_bytes(logged)
+                logged = self._begun[path].read(MOST_BYTES) if path in self._begun else path.read_bytes()[-MOST_BYTES:]
+                if logged:
+                    self._directory.mkdir(parents=True, exist_ok=True)
+                    (self._directory / f"{name}.log").write_bytes(logged)
 
     def _paths(self) -> Iterator[tuple[str, Path]]:
         owners: dict[str, Any] = {"broker": self._bench.stack.broker, "database": self._bench.stack.database}
@@ -44,17 +47,3 @@ class Logs:
             # The logs of containers, and of servers that somebody else runs, are not files here.
             if isinstance(path := getattr(owner, "log_path", None), Path):
                 yield name, path
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _since(path: Path, begun: int) -> bytes:
-    with path.open("rb") as log:
-        size = log.seek(0, os.SEEK_END)
-        log.seek(max(begun if begun <= size else 0, size - MOST_BYTES))
-        return log.read()

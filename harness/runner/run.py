@@ -52,7 +52,7 @@ def run(
     checker does.
     """
     begun = time.monotonic()
-    logs = Logs(bench)
+    logs = Logs(bench, logs_beside(history_path(history_directory, scenario)))
     lacking = whats_lacking(
         scenario, bench.subject, bench.roles, bench.played, has_stack_faults=not isinstance(bench.stack, ExternalStack)
     )
@@ -67,7 +67,7 @@ def run(
         executed.history.unlink(missing_ok=True)
         history = None
     if executed.verdict in ("failed", "unknown"):
-        logs.keep(logs_beside(executed.history))
+        logs.keep()
     return Outcome(
         scenario=scenario.id,
         guarantee=scenario.guarantee,

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from harness.stack.errors import NoSpace, NotReadyInTime, NotRunning, ServerDied, StackError
+from harness.stack.log_since import LogSince
 from harness.stack.warden import Warden
 from harness.stack.warden_process import wait_until_gone
 
@@ -48,7 +49,7 @@ class ServerProcess:
         self._warden = warden
         self._farewell = farewell
         self._process: subprocess.Popen[bytes] | None = None
-        self._log_start = 0
+        self._log: LogSince | None = None
 
     @property
     def pid(self) -> int | None:
@@ -70,7 +71,7 @@ class ServerProcess:
         """Start the program with a small, fixed environment; its output goes to the end of the log file."""
         fixed = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", "HOME": str(directory)}
         with self.log_path.open("ab") as log:
-            self._log_start = log.tell()
+            self._log = LogSince(self.log_path)
             self._process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
@@ -174,12 +175,7 @@ class ServerProcess:
 
     def log_since_launch(self) -> str:
         """What the last launched process has written."""
-        try:
-            with self.log_path.open("rb") as log:
-                log.seek(self._log_start)
-                return log.read().decode("utf-8", errors="replace")
-        except FileNotFoundError:
-            return ""
+        return "" if self._log is None else self._log.read().decode("utf-8", errors="replace")
 
     def log_tail(self) -> str:
         """The last lines that the last launched process has written."""

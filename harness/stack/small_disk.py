@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from harness.stack.errors import NotInOurHands, StackError
+from harness.stack.log_since import LogSince
 from harness.stack.stack import Part
 
 _MIB: Final = 1024 * 1024
@@ -39,8 +40,7 @@ class SmallDisk:
 
     def __init__(self, root: Path, part: PartWithData, free_mib: int) -> None:
         self._root = root
-        self._part = part
-        self._log_position = _size(part.log_path)
+        self._log = LogSince(part.log_path)
         self._make_dense(free_mib)
 
     def fill(self) -> int:
@@ -62,9 +62,7 @@ class SmallDisk:
 
     def was_noticed(self) -> bool:
         """Whether the server's log says that it has found no space since the disk was made."""
-        with self._part.log_path.open("rb") as log:
-            log.seek(self._log_position)
-            return NO_SPACE.encode() in log.read()
+        return NO_SPACE.encode() in self._log.read()
 
     def _make_dense(self, free_mib: int) -> None:
         """Give the files of the running server all the space that they seem to have, and leave it so much more.
@@ -164,16 +162,13 @@ def _run(*command: str) -> None:
 def _files(directory: Path) -> dict[Path, os.stat_result]:
     """What a server keeps, which may drop some of it while we look."""
     found = {}
-    for path in directory.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISREG((state := path.lstat()).st_mode):
-                found[path] = state
+    for folder, _, names in os.walk(directory):
+        for path in (Path(folder, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                if stat.S_ISREG((state := path.lstat()).st_mode):
+                    found[path] = state
     return found
 
 
 def _space(state: os.stat_result) -> int:
     return state.st_blocks * 512
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0

@@ -17,8 +17,9 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka import Message as KafkaMessage
 
 from system.adapters.kafka.client_log import client_log
+from system.adapters.kafka.ending import end
 from system.adapters.kafka.lines import Lines, Sending
-from system.adapters.kafka.standstill import Standstill, end, is_lost
+from system.adapters.kafka.standstill import Standstill, is_lost
 from system.ports import Message, PublishError
 
 log = logging.getLogger(__package__)

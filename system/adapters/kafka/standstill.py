@@ -6,10 +6,7 @@ client has nobody left to ask (its issue 5301). Nothing but a new client helps t
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from typing import Final
 
 from confluent_kafka import Consumer, KafkaException, Producer
@@ -53,18 +50,3 @@ def _finds_brokers(client: Producer | Consumer | AdminClient) -> bool:
         return bool(client.list_topics(timeout=_ANSWER_SECONDS).brokers)
     except KafkaException:
         return False
-
-
-def end(call: Callable[[], object]) -> Future[None]:
-    """Have a client end in a thread of its own, however long that takes."""
-    ended: Future[None] = Future()
-    threading.Thread(target=_settle_by, args=(ended, call), name="kafka-closing", daemon=True).start()
-    return ended
-
-
-def _settle_by(future: Future[None], call: Callable[[], object]) -> None:
-    try:
-        call()
-        future.set_result(None)
-    except BaseException as error:
-        future.set_exception(error)

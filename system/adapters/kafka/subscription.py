@@ -10,7 +10,8 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from confluent_kafka import Message as KafkaMessage
 
 from system.adapters.kafka.client_log import client_log
-from system.adapters.kafka.standstill import Standstill, end, is_lost
+from system.adapters.kafka.ending import end
+from system.adapters.kafka.standstill import Standstill, is_lost
 from system.ports import BusAway, Fenced, Received
 
 log = logging.getLogger(__package__)
@@ -90,6 +91,7 @@ class KafkaSubscription:
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if consumer is not self._consumer:
+            # It was replaced, and had no partitions any more.
             return
         log.info("partitions revoked: %s", _named(partitions))
         self._is_member = False

@@ -92,7 +92,7 @@ def test_a_consumer_without_brokers_is_replaced(broker: FakeBroker) -> None:
     subscription.close()
 
 
-def test_a_client_whose_kafka_is_away_is_kept(broker: FakeBroker) -> None:
+def test_a_client_whose_kafka_is_away_is_kept() -> None:
     publisher = kafka.KafkaPublisher("127.0.0.1:1", client_id="test", max_message_bytes=1000)
     publisher._standstill = Standstill(0.2)
     before = publisher._producer
