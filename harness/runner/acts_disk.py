@@ -9,14 +9,16 @@ from typing import Any, Final
 from harness.runner.errors import NotSupported, SetUpBroke
 from harness.runner.world import World
 from harness.stack import NotInOurHands, Part, StackError
-from harness.stack.small_disk import small_disk
+from harness.stack.small_disk import SmallDisk, small_disk
 
 _FREE_MIB: Final = 48
+_NOTICE_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 0.1
 
 
 def fill(arguments: Mapping[str, Any], world: World) -> Any:
-    """Move a server's data to a small disk, fill that for a while, and move them back: the server is restarted before and
-    after.
+    """Move a server's data to a small disk, fill that until the server has needed space and for a while from then on, and
+    move them back: the server is restarted before and after.
 
     Raises:
         NotSupported: the stack is somebody else's, or no disk can be mounted here.
@@ -31,10 +33,10 @@ def fill(arguments: Mapping[str, Any], world: World) -> Any:
             writer.add("process", "started", process=name)
             taken = disk.fill()
             writer.add("harness", "fault", state="done", do="fill", at_point=name, process=name)
+            was_noticed = _await_notice(disk)
             time.sleep(float(arguments["seconds"]))
             disk.free()
             writer.add("harness", "fault", state="over", do="fill", at_point=name, process=name)
-            was_noticed = disk.was_noticed()
             writer.add("process", "stopped", process=name, exit_code=None)
     except NotInOurHands as error:
         raise NotSupported(str(error)) from error
@@ -44,3 +46,13 @@ def fill(arguments: Mapping[str, Any], world: World) -> Any:
     if not was_noticed:
         raise SetUpBroke(f"the {name} did not need any space while its disk was full: have it write more meanwhile")
     return {"bytes": taken}
+
+
+def _await_notice(disk: SmallDisk) -> bool:
+    """Whether the server needs space before long. A database writes into room that it has had for a while, first."""
+    deadline = time.monotonic() + _NOTICE_SECONDS
+    while not disk.was_noticed():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_LOOK_SECONDS)
+    return True
