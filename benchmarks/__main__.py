@@ -15,6 +15,7 @@ from benchmarks.contender import Contender
 from benchmarks.dbos_peer import Dbos
 from benchmarks.measures import MEASURES, Sizes
 from benchmarks.reference import Reference
+from benchmarks.scale import Extent, scale_of_reference
 from benchmarks.temporal_peer import Temporal
 from benchmarks.trial import Results, Trial, carry_out
 from benchmarks.workload import FURTHER, SHAPES, Shape, Workload
@@ -50,6 +51,11 @@ def contenders() -> list[Contender]:
 @click.option(
     "--profile", is_flag=True, help="Sample the reference's processes instead, and tell where their time goes."
 )
+@click.option(
+    "--scale",
+    is_flag=True,
+    help="Instead, see whether the reference stays as fast with all that piles up; an hour or so.",
+)
 def main(
     runs: int,
     latency_runs: int,
@@ -65,6 +71,7 @@ def main(
     out: Path,
     write_docs: bool,
     profile: bool,
+    scale: bool,
 ) -> None:
     """Measure the reference side by side with its peers, on one machine in one run."""
     console = Console(highlight=False)
@@ -74,11 +81,14 @@ def main(
         raise click.UsageError(str(error)) from error
     sizes = Sizes(runs, latency_runs, warm_up_runs, submitters)
     out.mkdir(parents=True, exist_ok=True)
-    stem = out / f"{'profile' if profile else 'bench'}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    kind = "profile" if profile else "scale" if scale else "bench"
+    stem = out / f"{kind}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     if profile:
         from benchmarks.profile import profile_reference
 
         text = profile_reference(workload, sizes, out, console.print)
+    elif scale:
+        text = scale_of_reference(Extent(repetitions=repetitions), console.print)
     else:
         chosen = _chosen(names)
         workloads = [workload, *(each for each in FURTHER if further and each != workload)]
@@ -91,7 +101,7 @@ def main(
             report.put_between(_PAGE, "configurations", report.configurations(contenders()))
     stem.with_suffix(".md").write_text(text, encoding="utf-8")
     if write_docs:
-        report.put_between(_PAGE, "profile" if profile else "table", text)
+        report.put_between(_PAGE, "table" if kind == "bench" else kind, text)
     console.print(f"written: {', '.join(sorted(str(path) for path in out.glob(f'{stem.name}*')))}", soft_wrap=True)
 
 

@@ -29,9 +29,9 @@ class AgentProcess:
 
 
 @contextlib.contextmanager
-def echo_agent(warden: Warden) -> Iterator[AgentProcess]:
-    """The running agent. Raises RuntimeError when it does not come up."""
-    with child(warden, "benchmarks.echo_agent") as process:
+def echo_agent(warden: Warden, delay_seconds: float = 0.0) -> Iterator[AgentProcess]:
+    """The running agent, which takes so long for each answer. Raises RuntimeError when it does not come up."""
+    with child(warden, "benchmarks.echo_agent", f"{delay_seconds:g}") as process:
         assert process.stdout is not None
         line = process.stdout.readline().strip()
         if not line.isdecimal():

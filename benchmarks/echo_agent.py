@@ -1,7 +1,8 @@
-"""The agent that all contenders call, as fast as Python can be: `python -m benchmarks.echo_agent`.
+"""The agent that all contenders call, as fast as Python can be: `python -m benchmarks.echo_agent [SECONDS]`.
 
-Speaks the JSON-RPC of the contract's section 5 over HTTP/1.1 with keep-alive, and answers with the input itself. It
-parses no more of HTTP than its callers use. Writes its port on standard output, and ends with its standard input.
+Speaks the JSON-RPC of the contract's section 5 over HTTP/1.1 with keep-alive, and answers with the input itself, after
+SECONDS where that is given. It parses no more of HTTP than its callers use. Writes its port on standard output, and ends
+with its standard input.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ _LARGEST_BYTES = 16 * 1024 * 1024
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self) -> None:
+    def __init__(self, delay_seconds: float) -> None:
+        self._delay_seconds = delay_seconds
         self._pending = bytearray()
         self._transport: asyncio.Transport | None = None
 
@@ -33,7 +35,11 @@ class _Connection(asyncio.Protocol):
             return
         while (body := self._next_body()) is not None:
             answer = answer_to(body)
-            self._transport.write(_HEAD % len(answer) + answer)
+            head = _HEAD % len(answer)
+            if self._delay_seconds:
+                asyncio.get_running_loop().call_later(self._delay_seconds, self._transport.write, head + answer)
+            else:
+                self._transport.write(head + answer)
 
     def _next_body(self) -> bytes | None:
         """The body of the first request that has arrived whole, which is then done with."""
@@ -57,9 +63,9 @@ def answer_to(body: bytes) -> bytes:
     return orjson.dumps({"jsonrpc": "2.0", "id": request["id"], "result": orjson.loads(text)})
 
 
-async def _serve() -> None:
+async def _serve(delay_seconds: float) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(_Connection, "127.0.0.1", 0, backlog=1024)
+    server = await loop.create_server(lambda: _Connection(delay_seconds), "127.0.0.1", 0, backlog=1024)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     # Whoever started this holds the other end: it is closed when they end, however they end.
@@ -68,4 +74,4 @@ async def _serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(float(sys.argv[1]) if len(sys.argv) > 1 else 0.0))

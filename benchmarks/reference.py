@@ -7,7 +7,6 @@ import http.client
 import json
 import time
 import uuid
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import psycopg2
+from confluent_kafka import Producer
 from psycopg2.extras import execute_values
 
 from benchmarks.contender import Ended, Place, Say, Submit
@@ -23,11 +23,6 @@ from benchmarks.workload import Workload
 from harness.client import ApiClient
 from harness.places import SUBJECTS_DIRECTORY
 from harness.subject import RoleName, RunningSubject, Subject
-
-with warnings.catch_warnings():
-    # kafka-python reads its own resources in a way that Python 3.11 to 3.12 call deprecated.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    from kafka import KafkaProducer
 
 _REQUESTS = "workflow.execution.requests"
 _AGENT = "bench-echo"
@@ -53,10 +48,11 @@ class Reference:
 
     name = "reference"
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Mapping[RoleName, int] = _COUNTS) -> None:
+        self._counts = counts
         self.version = version("plumbline")
         self.configuration: Mapping[str, str] = {
-            "processes": ", ".join(f"{count} {role}" for role, count in _COUNTS.items()),
+            "processes": ", ".join(f"{count} {role}" for role, count in counts.items()),
             "settings": "as delivered: no environment but the addresses; producers acks=all and idempotent",
             "steps": "aiohttp in the bridge, kept-alive connections, JSON by orjson",
             "asked for by": "POST /api/v1/workflows/{id}/execute on a kept-alive connection",
@@ -73,7 +69,7 @@ class Reference:
         """Raises what the subject raises when it does not come up."""
         subject = Subject.load(SUBJECTS_DIRECTORY / "reference.yaml")
         with (
-            subject.start(place.stack, counts=_COUNTS) as running,
+            subject.start(place.stack, counts=self._counts) as running,
             ApiClient(running.api_url) as client,
             RowWatch(place.stack.database_url) as watch,
         ):
@@ -143,17 +139,26 @@ class ReferenceEntrant:
                 rows,
                 page_size=1000,
             )
-        with contextlib.closing(KafkaProducer(bootstrap_servers=self._place.stack.kafka_brokers, acks="all")) as kafka:
-            # Known before the workers stop, so that the pause is no longer than it must be.
-            kafka.partitions_for(_REQUESTS)
-            values = {run_id: _request(run_id, plan, given, now) for run_id, given in inputs.items()}
-            for role in ("consumer", "bridge"):
-                for process in self._running.role(role):
-                    process.pause()
-            paused = time.monotonic()
-            for run_id, value in values.items():
-                kafka.send(_REQUESTS, key=run_id.encode(), value=value)
-            kafka.flush(30)
+        values = {run_id: _request(run_id, plan, given, now) for run_id, given in inputs.items()}
+        kafka = Producer(
+            {
+                "bootstrap.servers": self._place.stack.kafka_brokers,
+                "acks": "all",
+                "partitioner": "murmur2_random",
+                "queue.buffering.max.messages": max(100_000, runs),
+            }
+        )
+        # Known before the workers stop, so that the pause is no longer than it must be.
+        kafka.list_topics(_REQUESTS, timeout=10)
+        for role in ("consumer", "bridge"):
+            for process in self._running.role(role):
+                process.pause()
+        paused = time.monotonic()
+        for run_id, value in values.items():
+            kafka.produce(_REQUESTS, value, run_id.encode())
+        if left := kafka.flush(30):
+            self.release()
+            raise TimeoutError(f"Kafka did not take {left} of {runs} requests within 30 s")
         if time.monotonic() - paused > _LONGEST_PAUSE_SECONDS:
             self.release()
             raise TimeoutError(

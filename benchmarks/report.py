@@ -97,7 +97,7 @@ def lines(results: Results, rows: Sequence[Row] = ROWS) -> Iterator[list[str]]:
             continue
         cells = [_cell(values_of(results, contender, row), row.digits) for contender in results.present]
         ratios = [paired_ratios(own, values_of(results, peer, row)) for peer in peers]
-        yield [row.title, *cells, *(_shown(Spread.of(found), 2, "×") if found else "" for found in ratios)]
+        yield [row.title, *cells, *(shown(Spread.of(found), 2, "×") if found else "" for found in ratios)]
 
 
 def further_lines(further: Sequence[Results]) -> Iterator[list[str]]:
@@ -130,7 +130,7 @@ def role_lines(results: Results, measure: str) -> Iterator[list[str]]:
         for role in found[0].cpu_ms_per_run if found else ():
             cpu = Spread.of([measured.cpu_ms_per_run[role] for measured in found])
             peak = Spread.of([measured.peak_mib[role] for measured in found])
-            yield [contender.name, role, _shown(cpu, 2), _shown(peak, 0)]
+            yield [contender.name, role, shown(cpu, 2), shown(peak, 0)]
 
 
 def terminal_table(rows: Iterator[list[str]], title: str) -> Table:
@@ -163,7 +163,7 @@ def markdown(results: Results, further: Sequence[Results] = ()) -> str:
         parts += ["Other workloads:", markdown_table(further_lines(further)), _sizes_told(further)]
     parts += [
         "Machine: " + "; ".join(f"{name} {value}" for name, value in results.machine.items()) + ".",
-        f"Busy elsewhere on the machine meanwhile: {_shown(foreign, 2)} cores.",
+        f"Busy elsewhere on the machine meanwhile: {shown(foreign, 2)} cores.",
         f"The agent alone answers {results.agent_calls_per_second:,.0f} calls/s; the most that was asked of it is "
         f"{max(_most_calls(each) for each in (results, *further)):,.0f} calls/s.",
     ]
@@ -213,10 +213,11 @@ def _most_calls(results: Results) -> float:
 
 
 def _cell(values: Mapping[int, float], digits: int) -> str:
-    return _shown(Spread.of(list(values.values())), digits) if values else ""
+    return shown(Spread.of(list(values.values())), digits) if values else ""
 
 
-def _shown(spread: Spread, digits: int, unit: str = "") -> str:
+def shown(spread: Spread, digits: int, unit: str = "") -> str:
+    """The middle, and the lowest and highest where there is more than one value."""
     middle = f"{spread.median:,.{digits}f}{unit}"
     return middle if spread.count == 1 else f"{middle} [{spread.lowest:,.{digits}f}–{spread.highest:,.{digits}f}]"
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from system.adapters.clock import SystemClock
 from system.adapters.postgres import reason_of
+from system.adapters.prepared import prepared
 from system.ports import Clock, Message, Publisher, PublishError
 
 log = logging.getLogger(__name__)
@@ -238,7 +239,7 @@ class Outbox:
 
 
 _OTHERS = text("SELECT id FROM outbox WHERE id = ANY(cast(:ids AS bigint[])) AND owner <> :mine")
-REMOVE = text("DELETE FROM outbox WHERE id = ANY(cast(:ids AS bigint[]))")
+REMOVE = prepared("DELETE FROM outbox WHERE id = ANY(cast(:ids AS bigint[]))")
 
 
 def encode(messages: Sequence[Message]) -> str:

@@ -53,7 +53,7 @@ def create_app(
 
     Args:
         settings: limits, topics and sizes.
-        engine: the connections of requests.
+        engine: the connections of requests, each statement of which commits by itself.
         outbox: where messages are written; somebody else settles and sweeps it.
         clock: the machine's unless told otherwise.
         checks: what /ready asks; the database and Kafka unless told otherwise.

@@ -24,15 +24,15 @@ class Uncertain(Exception):
 
 
 class Database:
-    """Runs the work of one request in one transaction.
+    """Runs the work of one request in one transaction. The engine's connections commit each statement by itself.
 
     A connection that was lost is replaced once. Whether the lost transaction had committed is then not known, and the
     work is told so (`again=True`): it has to find out from what it reads, or be such that a second time changes nothing.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._autocommit = engine
+        self._transactional = engine.execution_options(isolation_level="READ COMMITTED")
 
     def read(self, work: Callable[[Connection], T]) -> T:
         """Run work that changes nothing; each statement sees what is committed when it begins."""
@@ -51,7 +51,7 @@ class Database:
         """
 
         def attempt(again: bool) -> T:
-            with self._engine.begin() as connection:
+            with self._transactional.begin() as connection:
                 return work(connection, again)
 
         return self._twice(attempt)

@@ -34,7 +34,7 @@ def serve(settings: Settings) -> None:
     """Serve the REST API until SIGTERM or SIGINT. Neither the database nor Kafka need be there when it starts."""
     log.info("Starting API Service")
     pool_size = max(1, settings.database_pool_size - _OUTBOX_CONNECTIONS)
-    engine = connect(settings.database_url, pool_size=pool_size, application_name="plumbline-api")
+    engine = connect(settings.database_url, pool_size=pool_size, application_name="plumbline-api", autocommit=True)
     outbox_engine = connect(
         settings.database_url, pool_size=_OUTBOX_CONNECTIONS, application_name="plumbline-api-outbox"
     )

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, Text, cast, exists, select, text, update
 
+from system.adapters.prepared import prepared
 from system.tables import execution_keys, step_executions, workflow_plans, workflow_runs
 
 _R = workflow_runs.c
@@ -60,7 +61,7 @@ _KEEP_PLAN = """, plan AS (
         INSERT INTO workflow_plans (digest, plan) SELECT :plan_digest, cast(:plan AS jsonb) FROM definition
         ON CONFLICT DO NOTHING
     )"""
-_START_KNOWN_PLAN = text(_START.format(keep_plan=""))
+_START_KNOWN_PLAN = prepared(_START.format(keep_plan=""))
 _START_NEW_PLAN = text(_START.format(keep_plan=_KEEP_PLAN))
 
 

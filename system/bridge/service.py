@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import aiohttp
+import uvloop
 from confluent_kafka import KafkaException
 from sqlalchemy import Engine
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
@@ -44,7 +45,9 @@ _LEAVE_SHARE = 0.15
 def serve(settings: Settings) -> None:
     """Run the bridge until SIGTERM or SIGINT; exits with 1 when a part of it broke."""
     log.info("Starting HTTP Bridge Service")
-    sys.exit(asyncio.run(_Bridge(settings).run()))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        code = runner.run(_Bridge(settings).run())
+    sys.exit(code)
 
 
 class _Bridge:

@@ -14,12 +14,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine, RowMapping, text
 
 from system import json_values
+from system.adapters.prepared import prepared
 from system.consumer.messages import CancellationRequest
 from system.consumer.rows import RunChange, row_of
 from system.outbox import Outbox, encode
 from system.ports import Message
 
-_LOAD_RUNS = text(
+_LOAD_RUNS = prepared(
     """
     SELECT r.run_id, r.workflow_name, r.status, r.revision, r.generation, r.input_data, r.error_message,
            r.created_at, r.updated_at,
@@ -31,7 +32,7 @@ _LOAD_RUNS = text(
     WHERE r.run_id = ANY(:run_ids)
     """
 )
-_LOAD_STEPS = text(
+_LOAD_STEPS = prepared(
     """
     SELECT run_id, path, step_id, status, input_data, started_at, branch_name, output_data, error_message, completed_at,
            attempt, generation, task_id
@@ -68,7 +69,7 @@ _INSERT_RUNS = text(
     """
 )
 # All of a batch in one statement, so that it costs one round trip however many runs it touches.
-_WRITE = text(
+_WRITE = prepared(
     """
     WITH delivered AS (
         DELETE FROM outbox WHERE id = ANY(cast(:delivered AS bigint[]))

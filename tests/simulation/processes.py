@@ -257,7 +257,7 @@ class Api(Role):
         engine, outbox_engine = self.engine(), self.engine()
         outbox = self.outbox(outbox_engine)
         backlog = Backlog(outbox)
-        database = Database(engine)
+        database = Database(engine.execution_options(isolation_level="AUTOCOMMIT"))
         self.execution = Execution(SETTINGS, database, outbox, backlog, self.clock)
         self.transitions = Transitions(SETTINGS, database, outbox, backlog, self.clock)
         self._outbox, self._engines = outbox, (engine, outbox_engine)

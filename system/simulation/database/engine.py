@@ -166,6 +166,10 @@ class _Autocommitting:
     def connect(self) -> MemoryConnection:
         return self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
 
+    def execution_options(self, **options: Any) -> MemoryEngine:
+        assert options == {"isolation_level": "READ COMMITTED"}, options
+        return self._engine
+
 
 class _Begun:
     def __init__(self, connection: MemoryConnection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -11,6 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from system.adapters.clock import SystemClock
 from system.adapters.postgres import Blame, blame_of, connect
+
+
+class _GivenUp(Exception):
+    pass
 
 
 @pytest.fixture
@@ -42,6 +47,31 @@ def test_sessions_are_limited_named_and_in_utc(engine: Engine) -> None:
         "TimeZone": "UTC",
         "application_name": "test-adapter",
     }
+
+
+def test_statements_commit_by_themselves_where_that_was_asked_for_but_not_in_a_transaction(
+    module_database: str,
+) -> None:
+    engine = connect(module_database, pool_size=1, application_name="test-adapter", autocommit=True)
+    transactional = engine.execution_options(isolation_level="READ COMMITTED")
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("CREATE TABLE noted (what text)"))
+        for number in range(2):
+            # The same connection each time, which has to be as it was before.
+            with engine.connect() as connection:
+                connection.execute(text("INSERT INTO noted VALUES (:what)"), {"what": f"alone {number}"})
+                connection.rollback()
+            with contextlib.suppress(_GivenUp), transactional.begin() as connection:
+                connection.execute(text("INSERT INTO noted VALUES ('given up')"))
+                raise _GivenUp
+            with transactional.begin() as connection:
+                connection.execute(text("INSERT INTO noted VALUES (:what)"), {"what": f"together {number}"})
+        with engine.connect() as connection:
+            found = connection.execute(text("SELECT what FROM noted")).scalars().all()
+            assert found == ["alone 0", "together 0", "alone 1", "together 1"]
+    finally:
+        engine.dispose()
 
 
 def test_the_clock_tells_aware_times_in_utc_as_the_database_does(engine: Engine) -> None:

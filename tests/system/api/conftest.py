@@ -146,7 +146,7 @@ def settings(stack: EmbeddedStack) -> Settings:
 @contextmanager
 def serving(settings: Settings) -> Iterator[Served]:
     """An application of its own, as another API process would be."""
-    engine = connect(settings.database_url, pool_size=8, application_name="test-api")
+    engine = connect(settings.database_url, pool_size=8, application_name="test-api", autocommit=True)
     outbox_engine = connect(settings.database_url, pool_size=2, application_name="test-outbox")
     publisher = KafkaPublisher(settings.kafka_brokers, client_id="test-api", max_message_bytes=1_000_000)
     outbox = Outbox(outbox_engine, publisher, takeover_ms=settings.outbox_takeover_ms)
