@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
+from tenacity import Retrying, retry_if_exception_type, wait_fixed
 
 from system.adapters.kafka.client_log import client_log
 from system.adapters.kafka.ending import end
@@ -17,6 +19,7 @@ from system.ports import BusAway, Fenced, Received
 log = logging.getLogger(__package__)
 
 _CLOSING_SECONDS = 5.0
+_LEADERLESS_SECONDS = 0.05
 
 
 class KafkaSubscription:
@@ -139,15 +142,23 @@ class KafkaSubscription:
             log.debug("%s[%d] is not ours any more: %s", topic, partition, error)
 
     def end_offsets(self, partitions: Sequence[tuple[str, int]], timeout_seconds: float) -> dict[tuple[str, int], int]:
+        deadline = time.monotonic() + timeout_seconds
+        # A partition that has just been created may have no leader that knows of it yet.
+        asking = Retrying(
+            retry=retry_if_exception_type(KafkaException),
+            stop=lambda _: time.monotonic() >= deadline,
+            wait=wait_fixed(_LEADERLESS_SECONDS),
+            reraise=True,
+        )
+        found = {}
         try:
-            return {
-                (topic, number): self._consumer.get_watermark_offsets(
-                    TopicPartition(topic, number), timeout=timeout_seconds
-                )[1]
-                for topic, number in partitions
-            }
+            for topic, number in partitions:
+                place = TopicPartition(topic, number)
+                left_seconds = max(_LEADERLESS_SECONDS, deadline - time.monotonic())
+                found[topic, number] = asking(self._consumer.get_watermark_offsets, place, timeout=left_seconds)[1]
         except KafkaException as error:
             raise BusAway(error.args[0].str()) from error
+        return found
 
     def pause(self) -> None:
         self._paused = True
