@@ -13,7 +13,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
-from system.ports import Message, PublishError, Received
+from system.ports import BusAway, Message, PublishError, Received
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -360,3 +360,32 @@ def test_topics_that_are_there_are_left_as_they_are_also_by_several_at_once(stac
         assert [len(consumer.partitions_for_topic(name) or ()) for name in names] == [2, 2, 2]
     finally:
         consumer.close()
+
+
+class _Leaderless:
+    """A client whose broker does not know its new partitions yet: it refuses so many times before it says where they end."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+
+    def get_watermark_offsets(self, place: Any, timeout: float) -> tuple[int, int]:
+        assert 0 < timeout <= DEADLINE_SECONDS
+        if self.refusals:
+            self.refusals -= 1
+            raise KafkaException(KafkaError(KafkaError.NOT_LEADER_FOR_PARTITION))
+        return 0, 70 + place.partition
+
+
+def test_the_end_of_a_partition_is_asked_for_again_while_it_has_no_leader(
+    subscribe: Callable[..., KafkaSubscription], topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every task of a topic that has just been created would count as possibly repeated for as long as the bridge lives."""
+    subscription = subscribe()
+    monkeypatch.setattr(subscription, "_consumer", _Leaderless(3))
+    assert subscription.end_offsets([(topic, 0), (topic, 2)], DEADLINE_SECONDS) == {(topic, 0): 70, (topic, 2): 72}
+    monkeypatch.setattr(subscription, "_consumer", _Leaderless(10_000))
+    begun = time.monotonic()
+    with pytest.raises(BusAway):
+        subscription.end_offsets([(topic, 0), (topic, 2)], 0.3)
+    assert time.monotonic() - begun < 3
+    monkeypatch.undo()
