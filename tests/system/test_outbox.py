@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from system.adapters.postgres import connect
 from system.outbox import Outbox, OutboxError, decode, encode
 from system.ports import Message, PublishError
+from tests.waiting import until
 
 DEADLINE_SECONDS = 20
 
@@ -92,14 +93,6 @@ def process(module_database: str) -> Iterator[Callable[..., Process]]:
 def standing(process: Process) -> list[int]:
     with process.engine.connect() as connection:
         return list(connection.execute(text("SELECT id FROM outbox ORDER BY id")).scalars())
-
-
-def until(look: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"still not: {what}"
-        time.sleep(0.02)
-    return found
 
 
 def test_an_entry_is_removed_only_after_all_of_it_was_acknowledged(process: Callable[..., Process]) -> None:

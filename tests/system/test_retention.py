@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from system.api import store_runs
 from system.retention import Archive, ArchiveError, delete
 from system.retention_command import command
 from system.settings import Settings
+from tests.waiting import until
 
 DEADLINE_SECONDS = 30
 ROOT = Path(__file__).parents[2]
@@ -73,13 +73,6 @@ def holding_step_of(engine: Engine, run_id: str) -> Iterator[None]:
     with engine.connect() as connection, connection.begin():
         connection.execute(text("SELECT 1 FROM step_executions WHERE run_id = :id FOR UPDATE"), {"id": run_id})
         yield
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not come about within {DEADLINE_SECONDS} s"
-        time.sleep(0.01)
 
 
 def waiting_for_locks(engine: Engine) -> int:

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +16,11 @@ import pytest
 
 from harness.stack import DataDirectoryUnusable, EmbeddedStack
 from harness.stack.warden_process import is_gone
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[3]
 START_SECONDS = 120.0
 END_SECONDS = 30.0
-
-
-def wait_until(condition: Callable[[], bool], what: str, timeout_seconds: float = END_SECONDS) -> None:
-    deadline = time.monotonic() + timeout_seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout_seconds} s in vain until {what}"
-        time.sleep(0.02)
 
 
 def shared_memory_creators() -> set[int]:
@@ -49,8 +41,8 @@ class CommandLine:
     directories: set[Path]
 
     def assert_nothing_is_left(self) -> None:
-        wait_until(lambda: all(is_gone(one) for one in self.descendants), "every process was gone")
-        wait_until(lambda: not any(directory.exists() for directory in self.directories), "the directory was gone")
+        until(lambda: all(is_gone(one) for one in self.descendants), "every process was gone")
+        until(lambda: not any(directory.exists() for directory in self.directories), "the directory was gone")
         assert shared_memory_creators().isdisjoint(one.pid for one in self.descendants)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -14,6 +13,7 @@ import pytest
 
 from harness.stack import StackError, Warden
 from harness.stack.warden_process import Charge, birth_of, is_gone, remove
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).parents[3]
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(300)"]
@@ -40,13 +40,6 @@ time.sleep(300)
 """
 
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + END_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {END_SECONDS} s in vain until {what}"
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     """A process that would run for minutes."""
@@ -71,7 +64,7 @@ def test_kill_9_of_the_parent_ends_its_family_and_no_stranger() -> None:
         assert Path(directory).is_dir()
         parent.kill()
         parent.wait()
-        wait_until(lambda: all(is_gone(one) for one in (warden, adopted, nested, marked)), "the family was gone")
+        until(lambda: all(is_gone(one) for one in (warden, adopted, nested, marked)), "the family was gone")
         assert not Path(directory).exists()
         assert not is_gone(stranger)
     finally:
@@ -152,7 +145,7 @@ def test_a_warden_that_was_ended_by_somebody_is_noticed(sleeper: subprocess.Pope
     warden = Warden()
     watcher = psutil.Process(warden.pid)
     watcher.kill()
-    wait_until(lambda: is_gone(watcher), "the warden was gone")
+    until(lambda: is_gone(watcher), "the warden was gone")
     with pytest.raises(StackError, match="somebody ended it"):
         warden.adopt(sleeper.pid)
     warden.release(sleeper.pid)

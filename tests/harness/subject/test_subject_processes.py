@@ -23,6 +23,7 @@ from harness.stack import ExternalStack, PortTaken, Warden
 from harness.stack.errors import NotRunning
 from harness.stack.ports import HeldPort
 from harness.subject import NoSuchRole, NotReady, ProcessDied, RunningSubject, Subject, SubjectError
+from tests.waiting import until
 
 STACK = ExternalStack("postgresql://user:password@127.0.0.1:1/db", "127.0.0.1:2")
 LOYAL = "echo up; while :; do sleep 0.05; done"
@@ -55,14 +56,6 @@ def subject(tmp_path: Path) -> Callable[..., Subject]:
         return Subject.load(path)
 
     return make
-
-
-def until(holds: Callable[[], Any], what: str) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"not {what} within {WAIT_SECONDS} s"
-        time.sleep(0.01)
 
 
 def is_gone(pid: int) -> bool:

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from system.adapters.kafka import KafkaPublisher, KafkaSubscription, ensure_topics
 from system.ports import BusAway, Message, PublishError, Received
+from tests.waiting import until
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -22,14 +23,6 @@ with warnings.catch_warnings():
 DEADLINE_SECONDS = 20
 PARTITIONS = 3
 MOST_BYTES = 100_000
-
-
-def until(look: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"still not: {what}"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from system.adapters.kafka import publisher, subscription
 from system.adapters.kafka.standstill import Standstill
 from system.ports import Message
 from tests.system.adapters.fake_broker import FIND_COORDINATOR, METADATA, TOPIC, FakeBroker
+from tests.waiting import until
 
 DEADLINE_SECONDS = 30
 
@@ -35,18 +36,11 @@ def broker() -> Iterator[FakeBroker]:
         yield broker
 
 
-def until(look: Callable[[], Any], what: str, meanwhile: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not look():
-        assert time.monotonic() < deadline, f"still not: {what}"
-        meanwhile()
-
-
 def forget(broker: FakeBroker, meanwhile: Callable[[], Any]) -> None:
     """Have the client forget its broker, and see that nothing comes from it any more."""
     broker.knows_itself = False
     asked = broker.requests[METADATA]
-    until(lambda: broker.requests[METADATA] > asked, "it was asked where the others are", meanwhile)
+    until(lambda: broker.requests[METADATA] > asked, "it was asked where the others are", meanwhile=meanwhile)
     broker.knows_itself = True
     quiet = time.monotonic() + 2
     asked = broker.requests.total()
@@ -68,14 +62,14 @@ def test_a_producer_without_brokers_is_replaced_and_loses_nothing(broker: FakeBr
         publisher.publish(message, lambda error: delivered.append((number, error)))
 
     publish(0)
-    until(lambda: delivered, "the first is delivered", lambda: publisher.poll(0.05))
+    until(lambda: delivered, "the first is delivered", meanwhile=lambda: publisher.poll(0.05))
     forget(broker, lambda: publisher.poll(0.05))
     for number in (1, 2, 3):
         publish(number)
     if by == "flush":
         assert publisher.flush(DEADLINE_SECONDS) == 0
     else:
-        until(lambda: len(delivered) == 4, "all are delivered", lambda: publisher.poll(0.05))
+        until(lambda: len(delivered) == 4, "all are delivered", meanwhile=lambda: publisher.poll(0.05))
     assert delivered == [(number, None) for number in range(4)]
 
 
@@ -85,10 +79,18 @@ def test_a_consumer_without_brokers_is_replaced(broker: FakeBroker) -> None:
         max_message_bytes=1000,
     )  # fmt: skip
     subscription._standstill = Standstill(4)
-    until(lambda: broker.requests[FIND_COORDINATOR], "it looks for its group", lambda: subscription.poll(1, 0.05))
+    until(
+        lambda: broker.requests[FIND_COORDINATOR],
+        "it looks for its group",
+        meanwhile=lambda: subscription.poll(1, 0.05),
+    )
     forget(broker, lambda: subscription.poll(1, 0.05))
     asked = broker.requests[FIND_COORDINATOR]
-    until(lambda: broker.requests[FIND_COORDINATOR] > asked, "it looks again", lambda: subscription.poll(1, 0.05))
+    until(
+        lambda: broker.requests[FIND_COORDINATOR] > asked,
+        "it looks again",
+        meanwhile=lambda: subscription.poll(1, 0.05),
+    )
     subscription.close()
 
 

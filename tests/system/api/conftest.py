@@ -263,17 +263,3 @@ def messages_of(settings: Settings) -> Callable[[str, str, int], list[dict[str, 
             consumer.close()
 
     return read
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], Any], str], Any]:
-    """Waits for something to become true, and gives it."""
-
-    def wait(look: Callable[[], Any], what: str) -> Any:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while not (found := look()):
-            assert time.monotonic() < deadline, f"still not: {what}"
-            time.sleep(0.05)
-        return found
-
-    return wait

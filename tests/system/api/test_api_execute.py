@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import contract
+from tests.waiting import until
 
 Definition = Callable[..., dict[str, Any]]
 Messages = Callable[[str, str, int], list[dict[str, Any]]]
@@ -55,9 +56,7 @@ def test_whole_numbers_reach_the_row_and_kafka_unchanged(served: Any, execute: C
     assert row["n"] == str(2**70)
 
 
-def test_the_entry_leaves_the_outbox_once_kafka_has_it(
-    served: Any, execute: Callable[..., str], until: Callable[..., Any]
-) -> None:
+def test_the_entry_leaves_the_outbox_once_kafka_has_it(served: Any, execute: Callable[..., str]) -> None:
     run_id = execute()
     (row,) = served.rows("SELECT outbox_id FROM workflow_runs WHERE run_id = :run_id", run_id=run_id)
     until(lambda: not served.rows("SELECT 1 FROM outbox WHERE id = :id", id=row["outbox_id"]), "the entry is removed")

@@ -12,6 +12,7 @@ from system.api import execution, store_runs
 from system.api.execution import Backlog
 from system.api.problems import Problem
 from system.ports import Message
+from tests.waiting import until
 
 Definition = Callable[..., dict[str, Any]]
 Execute = Callable[..., str]
@@ -188,7 +189,7 @@ def test_transitions_whose_commit_was_not_confirmed_happen_once(
 
 
 def test_without_the_database_requests_may_be_sent_again_and_then_succeed(
-    stack: Any, client: Any, workflow: dict[str, Any], execute: Execute, until: Callable[..., Any]
+    stack: Any, client: Any, workflow: dict[str, Any], execute: Execute
 ) -> None:
     run_id = execute()
     stack.database.kill()
@@ -216,7 +217,7 @@ def test_without_the_database_requests_may_be_sent_again_and_then_succeed(
 
 
 def test_without_kafka_runs_are_accepted_and_published_later(
-    stack: Any, client: Any, execute: Execute, messages_of: Messages, until: Callable[..., Any]
+    stack: Any, client: Any, execute: Execute, messages_of: Messages
 ) -> None:
     stack.broker.kill()
     try:
@@ -235,7 +236,7 @@ def test_without_kafka_runs_are_accepted_and_published_later(
 
 
 def test_what_another_process_wrote_and_never_sent_is_sent(
-    served: Any, execute: Execute, messages_of: Messages, until: Callable[..., Any]
+    served: Any, execute: Execute, messages_of: Messages
 ) -> None:
     run_id = execute()
     messages_of("workflow.execution.requests", run_id, 1)

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 import warnings
 from collections import Counter
@@ -23,6 +22,7 @@ from sqlalchemy.pool import NullPool
 from harness.agents import AgentServer
 from system.tables import agents as agents_table
 from system.tables import metadata, step_executions
+from tests.waiting import until
 
 with warnings.catch_warnings():
     # kafka-python reads its own files by functions that the standard library has deprecated since.
@@ -30,14 +30,6 @@ with warnings.catch_warnings():
     from harness.stack import EmbeddedStack
 
 _ROOT = Path(__file__).parents[3]
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> None:
-    """Wait for a condition; fails with what was expected when it does not come about in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 import uuid
 import warnings
 from collections import deque
@@ -30,6 +29,7 @@ from system.consumer.loop import ConsumerLoop, LoopSettings
 from system.consumer.store import ConsumerStore
 from system.outbox import Outbox
 from system.ports import Message, Publisher, PublishError, Received, Subscription
+from tests.waiting import until
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -38,15 +38,6 @@ with warnings.catch_warnings():
 DEADLINE_SECONDS = 20
 REQUESTS, CANCELLATIONS, RESULTS = "workflow.execution.requests", "workflow.cancellation.requests", "results.topic"
 TASKS, UPDATES = "orchestrator.tasks.http", "workflow.monitoring.updates"
-
-
-def until(look: Callable[[], Any], what: str) -> Any:
-    """Wait for something to become true, and give it."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (found := look()):
-        assert time.monotonic() < deadline, f"still not: {what}"
-        time.sleep(0.02)
-    return found
 
 
 def new_run_id() -> str:
