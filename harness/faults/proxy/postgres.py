@@ -58,6 +58,7 @@ class _Line:
         self._units: deque[_Unit] = deque()
         self._statements: dict[bytes, bytes] = {}
         self._portals: dict[bytes, bytes] = {}
+        self._prepared: dict[bytes, bytes] = {}
         self._in_transaction = False
         self._has_written = False
         self._has_failed = False
@@ -73,10 +74,10 @@ class _Line:
             data = wire.message(kind, payload)
             match kind:
                 case b"Q":
-                    data = await self._query(payload[:-1], data)
+                    data = await self._query(self._meant(payload[:-1]), data)
                 case b"P":
                     name, at = wire.text_at(payload, 0)
-                    self._statements[name] = wire.text_at(payload, at)[0]
+                    self._statements[name] = self._meant(wire.text_at(payload, at)[0])
                 case b"B":
                     portal, at = wire.text_at(payload, 0)
                     self._portals[portal] = self._statements.get(wire.text_at(payload, at)[0], b"")
@@ -127,6 +128,15 @@ class _Line:
             if code == wire.CANCEL_REQUEST:
                 raise Closed
             return
+
+    def _meant(self, sql: bytes) -> bytes:
+        """The statement that SQL's own EXECUTE carries out, as it was prepared; any other is what it is."""
+        kept = wire.prepared(sql)
+        if kept is not None:
+            self._prepared[kept[0]] = kept[1]
+            return sql
+        name = wire.executed(sql)
+        return sql if name is None else self._prepared.get(name, sql)
 
     async def _query(self, sql: bytes, data: bytes) -> bytes:
         unit = _Unit("query", sql)

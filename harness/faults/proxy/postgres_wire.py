@@ -19,6 +19,7 @@ MESSAGES: Final = {
 """Kind of fault → severity, SQLSTATE and message of the error that PostgreSQL would give."""
 
 _COMMENT: Final = re.compile(rb"\s+|--[^\n]*(?:\n|$)|/\*.*?\*/", re.DOTALL)
+_WORD: Final = re.compile(rb"[A-Za-z]+")
 _COMMIT: Final = re.compile(rb"(?:^|;)\s*(?:commit|end)\b", re.IGNORECASE)
 _ROLLBACK: Final = re.compile(rb"(?:^|;)\s*(?:rollback|abort)\b(?!\s+(?:(?:work|transaction)\s+)?to\b)", re.IGNORECASE)
 _BEGIN: Final = re.compile(rb"(?:^|;)\s*(?:begin|start\s+transaction)\b", re.IGNORECASE)
@@ -32,15 +33,39 @@ _TABLE: Final = re.compile(
 )
 _ROWS: Final = re.compile(rb"(?:INSERT \d+|UPDATE|DELETE|MERGE|COPY) (\d+)")
 _MOST_LOOKED_AT: Final = 1 << 16
+_NAME: Final = rb"(\"(?:[^\"]|\"\")+\"|\w+)"
+_PREPARE: Final = re.compile(rb"prepare\s+" + _NAME + rb"\s*(?:\([^)]*\)\s*)?\bas\b(.*)", re.IGNORECASE | re.DOTALL)
+_EXECUTE: Final = re.compile(rb"execute\s+" + _NAME, re.IGNORECASE)
 
 
 def first_word(sql: bytes) -> bytes:
     """The first keyword of a statement, lower case, past comments."""
+    found = _WORD.match(sql, _begin(sql))
+    return found.group().lower() if found is not None else b""
+
+
+def prepared(sql: bytes) -> tuple[bytes, bytes] | None:
+    """The name and the statement that SQL's own PREPARE keeps; None for anything else."""
+    found = _PREPARE.match(sql, _begin(sql))
+    return (_folded(found[1]), found[2]) if found is not None else None
+
+
+def executed(sql: bytes) -> bytes | None:
+    """The name of the statement that SQL's own EXECUTE carries out; None for anything else."""
+    found = _EXECUTE.match(sql, _begin(sql))
+    return _folded(found[1]) if found is not None else None
+
+
+def _begin(sql: bytes) -> int:
     at = 0
     while (gap := _COMMENT.match(sql, at)) is not None:
         at = gap.end()
-    found = re.compile(rb"[A-Za-z]+").match(sql, at)
-    return found.group().lower() if found is not None else b""
+    return at
+
+
+def _folded(name: bytes) -> bytes:
+    """A name as PostgreSQL knows it."""
+    return name[1:-1].replace(b'""', b'"') if name.startswith(b'"') else name.lower()
 
 
 def commits(sql: bytes) -> bool:

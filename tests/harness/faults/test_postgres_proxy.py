@@ -93,6 +93,33 @@ def test_a_statement_that_commits_by_itself_is_told(connection: Connection, told
     assert len(told.after_it) == 2
 
 
+@pytest.mark.parametrize("by_itself", [False, True])
+def test_a_statement_that_sql_itself_has_prepared_is_told_by_what_it_does(
+    connection: Connection, told: Told, proxied: Proxied, by_itself: bool
+) -> None:
+    """`EXECUTE name` names no table: what it changes is known from the PREPARE before it, which changes nothing."""
+    connection.autocommit = by_itself
+    cursor = connection.cursor()
+    cursor.execute("PREPARE add (int) AS INSERT INTO things (n) VALUES ($1)")
+    cursor.execute('/* reads */ PREPARE "Look" AS SELECT n FROM things')
+    assert told.before_it == []
+    cursor.execute("EXECUTE ADD(1)")
+    cursor.execute('EXECUTE "Look"')
+    assert [tuple(row) for row in cursor.fetchall()] == [(1,)]
+    connection.commit()
+    assert told.of("commit") == [("things",)]
+    told.refuse("commit", "error_retriable")
+    with pytest.raises(Exception, match=wire.MESSAGES["error_retriable"][2]):
+        _execute_and_commit(cursor, connection)
+    connection.rollback()
+    assert _count(proxied) == 1
+
+
+def _execute_and_commit(cursor: Any, connection: Connection) -> None:
+    cursor.execute("EXECUTE add(2)")
+    connection.commit()
+
+
 @pytest.mark.parametrize(("kind", "code"), [("error_retriable", "40001"), ("deadlock", "40P01")])
 @pytest.mark.parametrize("by_itself", [False, True])
 def test_a_refused_commit_changes_nothing(
@@ -184,3 +211,32 @@ def test_tables_of_a_statement(sql: bytes, tables: list[str]) -> None:
 def test_what_was_changed_is_told_by_the_tag(sql: bytes, tag: bytes, has_changed: bool) -> None:
     """PostgreSQL says how many rows a statement has changed."""
     assert wire.has_changed(sql, tag) is has_changed
+
+
+@pytest.mark.parametrize(
+    ("sql", "kept"),
+    [
+        (b"PREPARE a AS SELECT 1", (b"a", b" SELECT 1")),
+        (b"-- x\nprepare A_1 (int, text[]) as\nINSERT INTO t VALUES ($1)", (b"a_1", b"\nINSERT INTO t VALUES ($1)")),
+        (b'PREPARE "say ""A""" AS SELECT 1', (b'say "A"', b" SELECT 1")),
+        (b"PREPARE TRANSACTION 'as'", None),
+        (b"SELECT 'PREPARE a AS SELECT 1'", None),
+    ],
+)
+def test_what_sql_itself_prepares(sql: bytes, kept: tuple[bytes, bytes] | None) -> None:
+    """Name, folded as PostgreSQL folds it, and statement."""
+    assert wire.prepared(sql) == kept
+
+
+@pytest.mark.parametrize(
+    ("sql", "name"),
+    [
+        (b"EXECUTE a", b"a"),
+        (b" execute A_1 (1, 'x')", b"a_1"),
+        (b'EXECUTE "B c"(1)', b"B c"),
+        (b"SELECT 'EXECUTE a'", None),
+    ],
+)
+def test_what_sql_itself_carries_out(sql: bytes, name: bytes | None) -> None:
+    """The name of what was prepared."""
+    assert wire.executed(sql) == name
