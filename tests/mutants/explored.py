@@ -61,6 +61,7 @@ class Explored:
 @click.option("--shrink-seconds", type=int, default=60, show_default=True)
 @click.option("--resume", is_flag=True, help="Keep what is known already, and explore the others.")
 @click.option("--most", type=click.IntRange(1), help="Explore so many at most, and leave the others to the next time.")
+@click.option("--at-once", type=click.IntRange(1, 16), default=1, show_default=True, help="Mutants explored at a time.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, help="Where results go.")
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE, help="The table to write.")
 def main(
@@ -69,6 +70,7 @@ def main(
     shrink_seconds: int,
     resume: bool,
     most: int | None,
+    at_once: int,
     results: Path,
     page: Path,
 ) -> None:
@@ -78,7 +80,9 @@ def main(
     def attempt(name: str) -> Explored:
         return explored(name, results, minutes * 60, shrink_seconds)
 
-    ordered = try_each(names, results / "explored.jsonl", Explored, attempt, _told, resume=resume, most=most)
+    ordered = try_each(
+        names, results / "explored.jsonl", Explored, attempt, _told, resume=resume, most=most, at_once=at_once
+    )
     click.echo(summary(ordered))
     if not only:
         page.write_text(_page(ordered, minutes), encoding="utf-8")

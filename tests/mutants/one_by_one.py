@@ -1,10 +1,11 @@
-"""Mutants that are tried one after another for a long time: each result kept as it comes, so that a session can be gone on with."""
+"""Mutants that are tried for a long time, a few at once: each result kept as it comes, so that a session can be gone on with."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -43,6 +44,7 @@ def try_each(
     *,
     resume: bool,
     most: int | None = None,
+    at_once: int = 1,
 ) -> list[T]:
     """Try each, and give what is known of them in their order. A result is a line of `record` at once.
 
@@ -51,19 +53,28 @@ def try_each(
         made_of: makes a result of what stands in a line.
         resume: what is in the record already, and is no trouble, is not tried again.
         most: so many are tried at most.
+        at_once: so many at the same time, each in a thread of its own.
     """
     if not resume:
         shutil.rmtree(record.parent, ignore_errors=True)
     record.parent.mkdir(parents=True, exist_ok=True)
     known = {one.mutant: one for one in _read(record, made_of) if one.trouble is None}
     left = [name for name in names if name not in known][:most]
-    for number, name in enumerate(left, 1):
-        one = known[name] = attempt(name)
-        assert is_dataclass(one)
-        assert not isinstance(one, type)
-        with record.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(one)) + "\n")
-        click.echo(f"{number}/{len(left)} {told(one)}")
+    with ThreadPoolExecutor(at_once) as pool:
+        attempts = [pool.submit(attempt, name) for name in left]
+        try:
+            for number, done in enumerate(as_completed(attempts), 1):
+                one = done.result()
+                known[one.mutant] = one
+                assert is_dataclass(one)
+                assert not isinstance(one, type)
+                with record.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(one)) + "\n")
+                click.echo(f"{number}/{len(left)} {told(one)}")
+        except BaseException:
+            # What has not begun is left to the next time.
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return [known[name] for name in names if name in known]
 
 
