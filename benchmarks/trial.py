@@ -19,7 +19,7 @@ from benchmarks.measurement import Measurement
 from benchmarks.measures import MEASURES, Seat, Sizes, warm_up
 from benchmarks.rows import RowWatch
 from benchmarks.workload import Workload
-from harness.stack import EmbeddedStack
+from harness.stack import STEADY_JVM, EmbeddedStack
 
 _AGENT_SECONDS = 1.0
 
@@ -54,7 +54,7 @@ class Results:
 @contextlib.contextmanager
 def place() -> Iterator[tuple[Place, Mapping[str, Sequence[int]], float]]:
     """Stack and agent, their processes by role, and how many calls a second the agent takes by itself."""
-    with EmbeddedStack() as stack, echo_agent(stack.warden) as agent:
+    with EmbeddedStack(kafka_jvm=STEADY_JVM) as stack, echo_agent(stack.warden) as agent:
         capacity = calls_per_second(agent, _AGENT_SECONDS)
         roles = {"agent": [agent.pid], **_servers()}
         yield Place(stack, agent.url), roles, capacity

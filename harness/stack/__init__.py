@@ -30,11 +30,14 @@ from harness.stack.errors import (
 )
 from harness.stack.external import ExternalStack
 from harness.stack.guest import GuestStack
+from harness.stack.kafka import QUICK_JVM, STEADY_JVM
 from harness.stack.progress import ProgressDisplay, SilentProgress, progress_to
 from harness.stack.stack import Part, Stack
 from harness.stack.warden import Warden
 
 __all__ = [
+    "QUICK_JVM",
+    "STEADY_JVM",
     "CacheNotWritable",
     "ContainerStack",
     "DataDirectoryUnusable",

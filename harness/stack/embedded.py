@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness import settings
@@ -13,7 +13,7 @@ from harness.stack.artifacts import Fetch, ensure_jars, fetch_from_repository, r
 from harness.stack.data_directory import HeldDirectory
 from harness.stack.errors import DataDirectoryUnusable, NoSpace, PortTaken, StackError
 from harness.stack.java import java_program
-from harness.stack.kafka import DEFAULT_HEAP_MIB, KafkaBroker
+from harness.stack.kafka import DEFAULT_HEAP_MIB, QUICK_JVM, KafkaBroker
 from harness.stack.ports import HeldPort
 from harness.stack.postgres import PostgresDatabase
 from harness.stack.process import RunAs
@@ -41,13 +41,15 @@ class EmbeddedStack(StackOfOwnServers[PostgresDatabase, KafkaBroker]):
         progress: ProgressDisplay | None = None,
         extra_listeners: Mapping[str, str] | None = None,
         kafka_heap_mib: int = DEFAULT_HEAP_MIB,
+        kafka_jvm: Sequence[str] = QUICK_JVM,
         warden: Warden | None = None,
         fetch: Fetch = fetch_from_repository,
     ) -> None:
         """Describe the stack; nothing is started yet.
 
         ``extra_listeners`` names further listeners of the broker, each with the ``host:port`` that it advertises:
-        the address of a proxy. A ``warden`` given is used and left open; otherwise the stack has its own.
+        the address of a proxy. ``kafka_jvm`` is how the broker's Java machine is set up: to start
+        soon, or to work for long (``STEADY_JVM``). A ``warden`` given is used and left open; otherwise the stack has its own.
         """
         self._data_directory = data_directory.resolve() if data_directory is not None else None
         self._asked_postgres_port = postgres_port
@@ -55,6 +57,7 @@ class EmbeddedStack(StackOfOwnServers[PostgresDatabase, KafkaBroker]):
         self._progress: ProgressDisplay = progress or SilentProgress()
         self._advertised = dict(extra_listeners or {})
         self._heap_mib = kafka_heap_mib
+        self._jvm = kafka_jvm
         self._given_warden = warden
         self._fetch = fetch
         self._database: PostgresDatabase | None = None
@@ -139,6 +142,7 @@ class EmbeddedStack(StackOfOwnServers[PostgresDatabase, KafkaBroker]):
                 for name, address in self._advertised.items()
             },
             inherited,
+            self._jvm,
         )
 
     def _start_both(self, undo: contextlib.ExitStack) -> None:
