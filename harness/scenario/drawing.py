@@ -11,6 +11,7 @@ They are left out while a scenario is drawn.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -33,6 +34,11 @@ def each_example(
     Raises:
         HypothesisException: nothing can be drawn so.
     """
+    from hypothesis.errors import HypothesisDeprecationWarning
+
+    # While values are drawn, other threads (those that observe, clients of Kafka) may draw from the one random generator of the
+    # process, and Hypothesis takes that for a strategy which does so. Where warnings are errors, an example would fail by it.
+    warnings.filterwarnings("ignore", "Do not use the `random` module", HypothesisDeprecationWarning)
     with _turn, _constants_of_modules_left_out():
         _examples(written, examples, seed, attempt)()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import threading
@@ -235,3 +236,24 @@ def test_scenarios_are_drawn_one_at_a_time_and_carried_out_side_by_side(monkeypa
         thread.join(30)
     assert problems == []
     assert most_inside == 1
+
+
+def test_other_threads_may_use_the_random_generator_while_values_are_drawn() -> None:
+    """The harness observes and Kafka's clients wait at random meanwhile; Hypothesis is not to blame the draws for it. Warnings
+    are errors in these tests."""
+    stop = threading.Event()
+
+    def disturb() -> None:
+        while not stop.is_set():
+            random.random()
+
+    disturbing = threading.Thread(target=disturb)
+    disturbing.start()
+    seen: list[object] = []
+    try:
+        for seed in range(10):
+            each_example({"n": "integers"}, examples=50, seed=seed, attempt=seen.append)
+    finally:
+        stop.set()
+        disturbing.join()
+    assert len(seen) > 100
