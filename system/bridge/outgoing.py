@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 # librdkafka's own thread sends at once; only the news that a message has arrived waits for this. Asking more often
 # costs more, and asking less often lets more be repeated after a crash.
 _ACKNOWLEDGEMENT_INTERVAL_SECONDS = 0.005
-# Each request to Kafka costs the broker as much as some twenty messages do. Where more than a few messages are on their way,
+# It is requests that cost the broker, more than messages (docs/performance.md). Where more than a few messages are on their way,
 # those that come are gathered for as long as nobody would notice, and go together.
 _FEW = 8
 _GATHERING_SECONDS = 0.002
