@@ -29,10 +29,11 @@ def fill(database_url: str, runs: int, say: Say) -> None:
             raise RuntimeError("no run has ended well yet; one must be carried out before it can be copied")
         cursor.execute("SELECT count(*) FROM workflow_runs WHERE workflow_name = %s", [_NAME])
         present = int(cursor.fetchone()[0])  # type: ignore[index]
+        statements = [_copying(table, _columns(cursor, table)) for table in _TABLES]
         for first in range(present + 1, runs + 1, _CHUNK):
             last = min(first + _CHUNK - 1, runs)
-            for table in _TABLES:
-                cursor.execute(_copying(table, _columns(cursor, table)), [first, last, template[0]])
+            for statement in statements:
+                cursor.execute(statement, [first, last, template[0]])
             say(f"{last:,} of {runs:,} finished runs are there")
         cursor.execute("VACUUM (ANALYZE)")
 
