@@ -204,6 +204,11 @@ class Director:
             case "partition_kafka" | "partition_database" | "partition_both":
                 self._partition(armed, crossing)
                 return PASSED
+            case "error_late":
+                self._done(armed, crossing)
+                await asyncio.sleep(armed.fault.seconds or DELAY_SECONDS)
+                self._over(armed)
+                return Decision(Passage.REFUSE, kind)
             case "error_retriable" | "error_lost" | "error_fatal" | "deadlock":
                 if kind == "error_fatal" and process not in self.may_die:
                     self.may_die.add(process)

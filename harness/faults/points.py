@@ -20,6 +20,7 @@ Kind = Literal[
     "drop_after",
     "delay",
     "error_retriable",
+    "error_late",
     "error_lost",
     "error_fatal",
     "deadlock",
@@ -38,6 +39,7 @@ ABOUT: Final[Mapping[Kind, str]] = {
     "drop_after": "the connection is reset when it has taken effect, in the place of the acknowledgement",
     "delay": "it takes effect half a second late",
     "error_retriable": "it is refused with an error that says: try again",
+    "error_late": "it is refused like that half a second late: what was sent after it is not refused",
     "error_lost": "it takes effect, and is answered with an error that leaves that open",
     "error_fatal": "it is refused with an error that says: do not try again",
     "deadlock": "the transaction is ended as the victim of a deadlock",
@@ -50,6 +52,7 @@ ABOUT: Final[Mapping[Kind, str]] = {
 
 _ERRORS: Final[Mapping[Kind, frozenset[Boundary]]] = {
     "error_retriable": frozenset(("produce", "offsets", "join", "sync", "heartbeat", "write", "commit", "call")),
+    "error_late": frozenset(("produce",)),
     "error_lost": frozenset(("produce", "offsets", "commit", "call")),
     "error_fatal": frozenset(("produce", "offsets", "join", "heartbeat", "commit", "call")),
     "deadlock": frozenset(("write", "commit")),

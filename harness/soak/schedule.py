@@ -35,8 +35,8 @@ _OF_ROLES: Final[Mapping[str, Sequence[tuple[Boundary, str | None]]]] = {
     "bridge": (("produce", "results"), ("offsets", None), ("call", None)),
 }
 _AT_POINTS: Final[Sequence[Kind]] = (
-    "kill_before", "kill_after", "drop_before", "drop_after", "delay", "error_retriable", "error_lost", "deadlock",
-    "freeze_before", "freeze_after", "partition_kafka", "partition_database", "partition_both",
+    "kill_before", "kill_after", "drop_before", "drop_after", "delay", "error_retriable", "error_late", "error_lost",
+    "deadlock", "freeze_before", "freeze_after", "partition_kafka", "partition_database", "partition_both",
 )  # fmt: skip
 """All kinds but those after which a run may end otherwise."""
 

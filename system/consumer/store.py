@@ -157,13 +157,14 @@ class ConsumerStore:
 
     def __init__(self, engine: Engine, outbox: Outbox, *, runs_have_deadlines: bool) -> None:
         self._engine = engine
+        self._reading = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._runs_have_deadlines = runs_have_deadlines
         self._outbox = outbox
 
     def load_runs(self, run_ids: Collection[str]) -> list[RowMapping]:
         """The rows of these runs; of those that do not exist, nothing. `awaits_outbox` is the id of an entry of another
         process that tells of the run and may not have reached Kafka."""
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             rows = connection.execute(_LOAD_RUNS, {"run_ids": list(run_ids), "owner": self._outbox.owner})
             return list(rows.mappings())
 
@@ -171,7 +172,7 @@ class ConsumerStore:
         """Rows of step_executions that count (not superseded), by run, in the order in which they were begun."""
         found: dict[str, list[RowMapping]] = {run_id: [] for run_id in run_ids}
         if found:
-            with self._engine.connect() as connection:
+            with self._reading.connect() as connection:
                 for row in connection.execute(_LOAD_STEPS, {"run_ids": list(run_ids)}).mappings():
                     found[row["run_id"]].append(row)
         return found
@@ -180,7 +181,7 @@ class ConsumerStore:
         """Plans by digest."""
         if not digests:
             return {}
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             return {row[0]: row[1] for row in connection.execute(_LOAD_PLANS, {"digests": list(digests)})}
 
     def keep_early_cancellation(self, request: CancellationRequest, received_at: datetime) -> bool:
@@ -197,23 +198,23 @@ class ConsumerStore:
                 },
             )
         # Looked for only after the commit: a run that was begun meanwhile without knowing of this is found here.
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             known = connection.execute(text("SELECT 1 FROM workflow_runs WHERE run_id = :id"), {"id": request.run_id})
             return known.first() is None
 
     def early_cancellations(self, run_ids: Collection[str]) -> dict[str, str | None]:
         """Runs among these for which a cancellation was kept → who cancelled."""
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             return {row[0]: row[1] for row in connection.execute(_EARLY_CANCELLATIONS, {"run_ids": list(run_ids)})}
 
     def due_timers(self, now: datetime, limit: int) -> list[tuple[str, str, str]]:
         """(run_id, kind, path) of timers that are due, oldest first. They stay until a change clears them."""
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             return [(row[0], row[1], row[2]) for row in connection.execute(_DUE_TIMERS, {"now": now, "limit": limit})]
 
     def unanswered_runs(self, before: datetime, limit: int) -> list[str]:
         """Runs that are RUNNING and have not moved since `before`."""
-        with self._engine.connect() as connection:
+        with self._reading.connect() as connection:
             return list(connection.execute(_UNANSWERED, {"before": before, "limit": limit}).scalars())
 
     def write(

@@ -27,6 +27,7 @@ ONLY_IN_PROCESSES = frozenset(
         "one-run-at-a-time",
         "hindered-messages-set-aside",
         "log-backwards",
+        "delivered-without-an-offset",
     )
 )
 NEEDS_ROWS = frozenset(

@@ -27,6 +27,7 @@ TOPIC_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED = 29, 30
 
 ERRORS: Final[dict[tuple[int, str], int]] = {
     (PRODUCE, "error_retriable"): NOT_LEADER_OR_FOLLOWER,
+    (PRODUCE, "error_late"): NOT_LEADER_OR_FOLLOWER,
     (PRODUCE, "error_lost"): REQUEST_TIMED_OUT,
     (PRODUCE, "error_fatal"): TOPIC_AUTHORIZATION_FAILED,
     (OFFSET_COMMIT, "error_retriable"): COORDINATOR_LOAD_IN_PROGRESS,

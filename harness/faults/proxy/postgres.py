@@ -74,7 +74,7 @@ class _Line:
             data = wire.message(kind, payload)
             match kind:
                 case b"Q":
-                    data = await self._query(self._meant(payload[:-1]), data)
+                    data = await self._query(payload[:-1], data)
                 case b"P":
                     name, at = wire.text_at(payload, 0)
                     self._statements[name] = self._meant(wire.text_at(payload, at)[0])
@@ -108,7 +108,9 @@ class _Line:
                 # It has not taken effect after all.
                 unit.token = None
                 await self._release(data)
-            elif kind == b"Z" or (kind == b"C" and (unit.is_write or payload == b"COMMIT\0")):
+            elif kind == b"Z" or (
+                kind == b"C" and payload != b"BEGIN\0" and (unit.is_write or payload == b"COMMIT\0")
+            ):
                 await self._acknowledge(unit, data)
             else:
                 self._held.append(data)
@@ -139,6 +141,10 @@ class _Line:
         return sql if name is None else self._prepared.get(name, sql)
 
     async def _query(self, sql: bytes, data: bytes) -> bytes:
+        begun = wire.after_begin(sql)
+        if begun is not None:
+            self._follow(b"BEGIN")
+        sql = self._meant(sql if begun is None else begun)
         unit = _Unit("query", sql)
         is_explicit = wire.commits(sql)
         names: set[str] = set()
@@ -154,7 +160,8 @@ class _Line:
             unit.token = decision.token
             if decision.passage is Passage.REFUSE and decision.error is not None:
                 unit.error = decision.error
-                data = wire.message(b"Q", b"ROLLBACK; SELECT 1/0\0" if is_explicit else b"SELECT 1/0\0")
+                ahead = b"ROLLBACK; " if is_explicit else b"BEGIN; " if begun is not None else b""
+                data = wire.message(b"Q", ahead + b"SELECT 1/0\0")
         self._units.append(unit)
         return data
 

@@ -23,6 +23,7 @@ _WORD: Final = re.compile(rb"[A-Za-z]+")
 _COMMIT: Final = re.compile(rb"(?:^|;)\s*(?:commit|end)\b", re.IGNORECASE)
 _ROLLBACK: Final = re.compile(rb"(?:^|;)\s*(?:rollback|abort)\b(?!\s+(?:(?:work|transaction)\s+)?to\b)", re.IGNORECASE)
 _BEGIN: Final = re.compile(rb"(?:^|;)\s*(?:begin|start\s+transaction)\b", re.IGNORECASE)
+_BEGIN_AND_MORE: Final = re.compile(rb"(?:begin|start\s+transaction)\b[^;']*;(?=\s*[^\s;])", re.IGNORECASE)
 _CHANGES: Final = frozenset(
     (b"insert", b"update", b"delete", b"merge", b"copy", b"truncate", b"create", b"drop", b"alter")
 )
@@ -78,6 +79,12 @@ def commits(sql: bytes) -> bool:
 def begins(sql: bytes) -> bool:
     """Whether a query begins a transaction."""
     return first_word(sql) in (b"begin", b"start") or (b";" in sql[:-1] and _BEGIN.match(sql) is not None)
+
+
+def after_begin(sql: bytes) -> bytes | None:
+    """What a query asks for besides beginning a transaction; None when it does not begin with that, or asks no more."""
+    found = _BEGIN_AND_MORE.match(sql, _begin(sql))
+    return sql[found.end() :] if found is not None else None
 
 
 def rolls_back(sql: bytes) -> bool:

@@ -2,6 +2,12 @@
 
 Keys are placed by `murmur2_random`, so that they land where Java clients and kafka-python put them. The producer is
 idempotent with acks=all: a message that librdkafka sends again on its own is stored once, and order holds.
+
+A message counts as stored only with its offset. librdkafka takes the success of a request for that of all before it, which is
+right as long as the broker remembers the producer's last sequence number. It takes whatever number comes first in a partition,
+though: where the first request is refused, since the broker does not lead the partition yet, and the second, which was on
+its way already, is taken, the first is lost and told to be delivered, without an offset. Sending it once more stores it, or
+stores it twice, as DEL-01 allows.
 """
 
 from __future__ import annotations
@@ -93,11 +99,14 @@ class KafkaPublisher:
         not even tried. Raises BufferError."""
         message, producer = sending.message, self._producer
 
-        def settled(error: KafkaError | None, _: KafkaMessage | None = None) -> None:
+        def settled(error: KafkaError | None, told: KafkaMessage) -> None:
             # What a producer says that was replaced is no news: its messages went to the next one.
             if producer is self._producer and self._under_way.pop(sending.number, None) is not None:
                 self._standstill.moves()
-                self._settle(sending, error)
+                if error is None and not _is_stored(told):
+                    self._send_later(sending, "Kafka has not said where it is stored")
+                else:
+                    self._settle(sending, error)
 
         self._under_way[sending.number] = sending
         try:
@@ -126,10 +135,13 @@ class KafkaPublisher:
         elif error.fatal() or error.code() in _PURGED:
             sending.on_delivered(KafkaException(error))
         else:
-            client_log.warning("FAIL a message to %s is sent again: %s", topic, error.str())
-            self._lines.refused(sending, time.monotonic())
+            self._send_later(sending, error.str())
             return
         self._lines.settled(sending, self._send)
+
+    def _send_later(self, sending: Sending, reason: str) -> None:
+        client_log.warning("FAIL a message to %s is sent again: %s", sending.message.topic, reason)
+        self._lines.refused(sending, time.monotonic())
 
     def poll(self, timeout_seconds: float = 0.0) -> None:
         self._producer.poll(timeout_seconds)
@@ -172,6 +184,11 @@ class KafkaPublisher:
     def _send_again(self, until: float) -> None:
         for sending in self._lines.due(until):
             self._send(sending)
+
+
+def _is_stored(told: KafkaMessage) -> bool:
+    """Whether a message that is told to be delivered is known to be: it has an offset."""
+    return told.offset() is not None
 
 
 def _empty(producer: Producer) -> None:

@@ -114,6 +114,21 @@ def test_the_next_fault_counts_from_the_first() -> None:
     play(act)
 
 
+def test_a_late_refusal_comes_after_what_was_sent_next() -> None:
+    """The request is held, and then refused; another process's passes meanwhile."""
+
+    async def act(stage: Stage) -> None:
+        await stage.arm(Fault(Point("bridge", "produce", of="results"), "error_late", seconds=0.2))
+        first = asyncio.create_task(stage.director.before("bridge-1", "produce", ("results",)))
+        await asyncio.sleep(0.05)
+        assert (await stage.director.before("bridge-2", "produce", ("results",))).passage is Passage.PASS
+        assert not first.done()
+        assert await first == Decision(Passage.REFUSE, "error_late")
+        assert await stage.director.settle() == []
+
+    assert [one["state"] for one in play(act).told] == ["done", "over"]
+
+
 def test_a_commit_of_offsets_is_waited_for_longer_than_other_points(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients leave it to every fifth second, when the run has long ended."""
     monkeypatch.setattr(under_test, "GRACE_SECONDS", 0.0)

@@ -78,14 +78,16 @@ def test_recovery_is_hit_at_its_first_effect() -> None:
 
 
 def test_cells_are_what_the_protocol_has() -> None:
-    """A deadlock is a database's; an agent's call has no deadlock, and a heartbeat no lost answer."""
+    """A deadlock is a database's, and only messages overtake one that is refused late; an agent's call has neither, and a
+    heartbeat no lost answer."""
     kinds = {cell.fault.do for cell in cells_of("w", [Point("bridge", "call", 1, "alpha")])}
-    assert kinds == set(KINDS) - {"deadlock"}
+    assert kinds == set(KINDS) - {"deadlock", "error_late"}
     assert applies("deadlock", "commit")
     assert applies("freeze_before", "write")
     assert not applies("kill_after", "write")
     assert not applies("error_lost", "heartbeat")
-    assert len(cells_of("w", [Point("consumer", "commit")])) == len(KINDS)
+    assert len(cells_of("w", [Point("consumer", "commit")])) == len(KINDS) - 1
+    assert len(cells_of("w", [Point("consumer", "produce")])) == len(KINDS) - 1
 
 
 def test_results_are_taken_up_again(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 """The proxy before PostgreSQL, between real clients and a real server: psycopg2 speaks the simple protocol, pg8000 the
-extended one."""
+extended one, and some begin a transaction in one message with its first statement."""
 
 from __future__ import annotations
 
@@ -31,7 +31,39 @@ def _extended(url: str) -> Connection:
     )  # fmt: skip
 
 
-@pytest.fixture(params=[_simple, _extended], ids=["simple", "extended"])
+class _AtOnce(psycopg2.extensions.connection):
+    """Sends BEGIN together with the first statement of a transaction."""
+
+    autocommit = False  # type: ignore[assignment]
+
+    def cursor(self, *_: Any, **__: Any) -> Any:
+        return super().cursor(cursor_factory=_CursorAtOnce)
+
+    def commit(self) -> None:
+        self._end("COMMIT")
+
+    def rollback(self) -> None:
+        self._end("ROLLBACK")
+
+    def _end(self, how: str) -> None:
+        if self.get_transaction_status() != psycopg2.extensions.TRANSACTION_STATUS_IDLE:
+            self.cursor().execute(how)
+
+
+class _CursorAtOnce(psycopg2.extensions.cursor):
+    def execute(self, query: Any, vars: Any = None) -> None:
+        is_idle = self.connection.get_transaction_status() == psycopg2.extensions.TRANSACTION_STATUS_IDLE
+        super().execute(query if self.connection.autocommit or not is_idle else f"BEGIN; {query}", vars)
+
+
+def _at_once(url: str) -> Connection:
+    opened = psycopg2.connect(url, connect_timeout=10, connection_factory=_AtOnce)
+    # To psycopg2 each statement commits by itself, so that it sends nothing of its own.
+    psycopg2.extensions.connection.autocommit.__set__(opened, True)  # type: ignore[attr-defined]
+    return opened
+
+
+@pytest.fixture(params=[_simple, _extended, _at_once], ids=["simple", "extended", "at once"])
 def connection(request: pytest.FixtureRequest, proxied: Proxied, told: Told) -> Iterator[Connection]:
     """A client's connection through the proxy, with an empty table `things`."""
     with contextlib.closing(_simple(proxied.database_url)) as first, first.cursor() as cursor:

@@ -27,7 +27,7 @@ def test_every_kind_of_a_group_comes_before_one_comes_twice_as_often(group: str)
     assert ("nothing", "") in counts
     assert len(planned) > 200
     if group == "points":
-        assert len({what for kind, what in counts if kind == "point"}) == 13
+        assert len({what for kind, what in counts if kind == "point"}) == 14
 
 
 def test_faults_keep_away_from_the_beginning_and_the_end() -> None:

@@ -288,4 +288,11 @@ BRIDGE: tuple[Mutant, ...] = (
         ),
         also=("DEL-09", "DEL-15"),
     ),
+    in_bridge(
+        "delivered-without-an-offset",
+        "Believes Kafka's client that a result is stored, although nobody knows where.",
+        "AGT-22",
+        Edit("system.adapters.kafka.publisher:_is_stored", "return told.offset() is not None", "return True"),
+        also=("DEL-13", "CMP-01", "API-14"),
+    ),
 )

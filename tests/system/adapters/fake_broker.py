@@ -20,10 +20,14 @@ TOPIC = b"topic"
 
 
 class FakeBroker:
-    """One broker, one topic of one partition, and no coordinator. `knows_itself` False has it say that there is no broker."""
+    """One broker, one topic of one partition, and no coordinator.
+
+    `knows_itself` False has it say that there is no broker; so many of the next messages as `duplicates` says are called
+    duplicates of others."""
 
     def __init__(self) -> None:
         self.knows_itself = True
+        self.duplicates = 0
         self.requests: Counter[int] = Counter()
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._port: int = self._socket.getsockname()[1]
@@ -31,7 +35,7 @@ class FakeBroker:
             API_VERSIONS: _api_versions,
             METADATA: self._metadata,
             INIT_PRODUCER_ID: lambda: struct.pack(">ihqh", 0, 0, 7, 0),
-            PRODUCE: lambda: struct.pack(">i", 1) + _text(TOPIC) + struct.pack(">iihqqi", 1, 0, 0, 0, -1, 0),
+            PRODUCE: self._produced,
             FIND_COORDINATOR: lambda: struct.pack(">ihhihi", 0, KafkaError.COORDINATOR_NOT_AVAILABLE, -1, -1, 0, -1),
         }
 
@@ -66,6 +70,13 @@ class FakeBroker:
                 self.requests[api] += 1
                 answer = struct.pack(">i", correlation) + self._answers[api]()
                 connection.sendall(struct.pack(">i", len(answer)) + answer)
+
+    def _produced(self) -> bytes:
+        error, offset = 0, 0
+        if self.duplicates:
+            self.duplicates -= 1
+            error, offset = KafkaError.DUPLICATE_SEQUENCE_NUMBER, -1
+        return struct.pack(">i", 1) + _text(TOPIC) + struct.pack(">iihqqi", 1, 0, error, offset, -1, 0)
 
     def _metadata(self) -> bytes:
         itself = struct.pack(">i", 1) + _text(b"127.0.0.1") + struct.pack(">ih", self._port, -1)
