@@ -51,9 +51,9 @@ class _AtOnce(psycopg2.extensions.connection):
 
 
 class _CursorAtOnce(psycopg2.extensions.cursor):
-    def execute(self, query: Any, vars: Any = None) -> None:
+    def execute(self, query: Any, values: Any = None) -> None:
         is_idle = self.connection.get_transaction_status() == psycopg2.extensions.TRANSACTION_STATUS_IDLE
-        super().execute(query if self.connection.autocommit or not is_idle else f"BEGIN; {query}", vars)
+        super().execute(query if self.connection.autocommit or not is_idle else f"BEGIN; {query}", values)
 
 
 def _at_once(url: str) -> Connection:
