@@ -108,9 +108,7 @@ class _Line:
                 # It has not taken effect after all.
                 unit.token = None
                 await self._release(data)
-            elif kind == b"Z" or (
-                kind == b"C" and payload != b"BEGIN\0" and (unit.is_write or payload == b"COMMIT\0")
-            ):
+            elif kind == b"Z" or (kind == b"C" and payload != b"BEGIN\0" and (unit.is_write or payload == b"COMMIT\0")):
                 await self._acknowledge(unit, data)
             else:
                 self._held.append(data)
