@@ -9,6 +9,7 @@ come of a machine with too much to do. Each result is added to a file as it come
 from __future__ import annotations
 
 import contextlib
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -91,6 +92,8 @@ def main(
             def attempt(name: str) -> Celled:
                 return celled(belonging[name], reference, stacks, results, minutes * 60, seed)
 
+            if not resume:
+                shutil.rmtree(results, ignore_errors=True)
             found = try_each(names, results / "celled.jsonl", Celled, attempt, _told, resume=resume, most=most)
     finally:
         stacks.drop()

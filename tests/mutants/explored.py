@@ -2,13 +2,14 @@
 
 Nothing is told to explore but the mutant's subject file. What comes out is tried on the mutant (explore does so itself)
 and on the reference, which must pass it. Each result is added to a file as it comes, so that a session can be gone on
-with: to try every mutant takes hours.
+with.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from tests.mutants.catalogue import MUTANTS
 from tests.mutants.one_by_one import chosen, table, try_each
 
 RESULTS = subjects.ROOT / "results" / "explored"
+RECORD = Path(__file__).with_name("explored.jsonl")
+"""What is known of each, kept with the code: to try every mutant takes hours, and is gone on with another time."""
+
 PAGE = subjects.ROOT / "docs" / "explored-mutants.md"
 _PLUMBLINE = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", "from harness.cli.commands import main; main()"]
 _STARTING_SECONDS = 180.0
@@ -63,6 +67,7 @@ class Explored:
 @click.option("--most", type=click.IntRange(1), help="Explore so many at most, and leave the others to the next time.")
 @click.option("--at-once", type=click.IntRange(1, 16), default=1, show_default=True, help="Mutants explored at a time.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, help="Where results go.")
+@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), default=RECORD, help="What is known of each.")
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE, help="The table to write.")
 def main(
     only: tuple[str, ...],
@@ -72,6 +77,7 @@ def main(
     most: int | None,
     at_once: int,
     results: Path,
+    record: Path,
     page: Path,
 ) -> None:
     """Have explore look for the mutants, and write the table of what it found."""
@@ -80,12 +86,13 @@ def main(
     def attempt(name: str) -> Explored:
         return explored(name, results, minutes * 60, shrink_seconds)
 
-    ordered = try_each(
-        names, results / "explored.jsonl", Explored, attempt, _told, resume=resume, most=most, at_once=at_once
-    )
+    if not resume:
+        shutil.rmtree(results, ignore_errors=True)
+    results.mkdir(parents=True, exist_ok=True)
+    ordered = try_each(names, record, Explored, attempt, _told, resume=resume, most=most, at_once=at_once)
     click.echo(summary(ordered))
     if not only:
-        page.write_text(_page(ordered, minutes), encoding="utf-8")
+        page.write_text(_page(ordered, len(MUTANTS), minutes), encoding="utf-8")
 
 
 def explored(name: str, results: Path, seconds: float, shrink_seconds: float) -> Explored:
@@ -175,7 +182,7 @@ def summary(explored: Sequence[Explored]) -> str:
     return told + "."
 
 
-def _page(explored: Sequence[Explored], minutes: float) -> str:
+def _page(explored: Sequence[Explored], mutants: int, minutes: float) -> str:
     wrong = {mutant.name: mutant.wrong for mutant in MUTANTS}
     marks = {True: "yes", False: "**no**", None: ""}
     head = (
@@ -198,7 +205,9 @@ def _page(explored: Sequence[Explored], minutes: float) -> str:
         for one in explored
         if one.trouble is None
     ]  # fmt: skip
-    return "\n".join([_HEAD.format(minutes=minutes), summary(explored), "", *table(head, rows), ""])
+    left = mutants - len(rows)
+    told = f"{summary(explored)} {left} have not been tried yet." if left else summary(explored)
+    return "\n".join([_HEAD.format(minutes=minutes), told, "", *table(head, rows), ""])
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, is_dataclass
@@ -49,14 +48,14 @@ def try_each(
     """Try each, and give what is known of them in their order. A result is a line of `record` at once.
 
     Args:
-        record: a file in a folder that is this session's own; without `resume` the folder is emptied.
+        record: the file of what is known; without `resume` it begins anew.
         made_of: makes a result of what stands in a line.
         resume: what is in the record already, and is no trouble, is not tried again.
         most: so many are tried at most.
         at_once: so many at the same time, each in a thread of its own.
     """
     if not resume:
-        shutil.rmtree(record.parent, ignore_errors=True)
+        record.unlink(missing_ok=True)
     record.parent.mkdir(parents=True, exist_ok=True)
     known = {one.mutant: one for one in _read(record, made_of) if one.trouble is None}
     left = [name for name in names if name not in known][:most]
