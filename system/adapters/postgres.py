@@ -17,12 +17,22 @@ _SESSION_OPTIONS = (
     "-c idle_in_transaction_session_timeout=10s -c lock_timeout=5s -c statement_timeout=60s -c timezone=UTC"
 )
 
+# A plan is kept from when a table was small, when to read it whole was best, until autovacuum has looked at what it became:
+# for a minute, in which a burst of runs can make it a thousand times as long.
+_BY_KEY_OPTIONS = (
+    "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
+)
 
-def connect(database_url: str, *, pool_size: int, application_name: str, autocommit: bool = False) -> Engine:
+
+def connect(
+    database_url: str, *, pool_size: int, application_name: str, autocommit: bool = False, by_key: bool = False
+) -> Engine:
     """An engine whose connections notice a dead peer within some ten seconds; JSON travels through orjson.
 
-    With `autocommit` each statement commits by itself, where a connection is not taken with the isolation level READ
-    COMMITTED: to have it the other way round costs a fifth of what a short statement does.
+    Args:
+        autocommit: each statement commits by itself, where a connection is not taken with the isolation level READ COMMITTED:
+            to have it the other way round costs a fifth of what a short statement does.
+        by_key: all statements find their rows by an index, however many others there are, and are planned once.
     """
     engine = create_engine(
         database_url,
@@ -37,7 +47,7 @@ def connect(database_url: str, *, pool_size: int, application_name: str, autocom
         json_deserializer=_loads,
         connect_args={
             "application_name": application_name,
-            "options": _SESSION_OPTIONS,
+            "options": f"{_SESSION_OPTIONS} {_BY_KEY_OPTIONS}" if by_key else _SESSION_OPTIONS,
             "connect_timeout": 5,
             "keepalives_idle": 5,
             "keepalives_interval": 2,

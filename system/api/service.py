@@ -36,7 +36,7 @@ def serve(settings: Settings) -> None:
     pool_size = max(1, settings.database_pool_size - _OUTBOX_CONNECTIONS)
     engine = connect(settings.database_url, pool_size=pool_size, application_name="plumbline-api", autocommit=True)
     outbox_engine = connect(
-        settings.database_url, pool_size=_OUTBOX_CONNECTIONS, application_name="plumbline-api-outbox"
+        settings.database_url, pool_size=_OUTBOX_CONNECTIONS, application_name="plumbline-api-outbox", by_key=True
     )
     publisher = KafkaPublisher(
         settings.kafka_brokers, client_id="plumbline-api", max_message_bytes=settings.kafka_max_message_bytes

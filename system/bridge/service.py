@@ -62,7 +62,7 @@ class _Bridge:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopped.set)
         settings = self._settings
-        engine = connect(settings.database_url, pool_size=3, application_name="workflow-http-bridge")
+        engine = connect(settings.database_url, pool_size=3, application_name="workflow-http-bridge", by_key=True)
         publisher = KafkaPublisher(
             settings.kafka_brokers,
             client_id="workflow-http-bridge",

@@ -53,7 +53,7 @@ def serve(settings: Settings) -> None:
         log.info("Execution Consumer Service stopped before Kafka answered")
         return
     name = f"execution-consumer-{socket.gethostname()}-{os.getpid()}"
-    engine = connect(settings.database_url, pool_size=4, application_name=name)
+    engine = connect(settings.database_url, pool_size=4, application_name=name, by_key=True)
     publisher = _publisher(settings, name)
     heartbeat = Heartbeat(settings.heartbeat_file)
 

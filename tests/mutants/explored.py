@@ -67,7 +67,9 @@ class Explored:
 @click.option("--most", type=click.IntRange(1), help="Explore so many at most, and leave the others to the next time.")
 @click.option("--at-once", type=click.IntRange(1, 16), default=1, show_default=True, help="Mutants explored at a time.")
 @click.option("--results", type=click.Path(file_okay=False, path_type=Path), default=RESULTS, help="Where results go.")
-@click.option("--record", type=click.Path(dir_okay=False, path_type=Path), default=RECORD, help="What is known of each.")
+@click.option(
+    "--record", type=click.Path(dir_okay=False, path_type=Path), default=RECORD, help="What is known of each."
+)
 @click.option("--page", type=click.Path(dir_okay=False, path_type=Path), default=PAGE, help="The table to write.")
 def main(
     only: tuple[str, ...],
