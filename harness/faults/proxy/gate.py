@@ -139,6 +139,10 @@ class Connection:
         """Wait until one of the pumps has ended, and end the rest; raises what a pump raised but for lost connections."""
         try:
             done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            # Nobody waits any more until a server that stands still has taken what it was sent.
+            self.reset()
+            raise
         finally:
             for pump in pumps:
                 pump.cancel()

@@ -136,6 +136,13 @@ def test_publishing_without_a_broker_returns_at_once_and_settles_nothing() -> No
     lonely.flush(5)
 
 
+class _Stored:
+    """A message that has its place."""
+
+    def offset(self) -> int:
+        return 0
+
+
 class _Refusing:
     """A producer whose broker refuses the first few messages, or which refuses them itself (`at_once`); with `is_fatal` it
     never works again."""
@@ -159,7 +166,7 @@ class _Refusing:
             self.times -= 1
             if self.times < 0:
                 self.stored.append(value)
-            on_delivery(self.error if self.times >= 0 else None, None)
+            on_delivery(self.error if self.times >= 0 else None, _Stored())
 
     def flush(self, timeout_seconds: float) -> int:
         self.poll(timeout_seconds)
