@@ -22,7 +22,7 @@ from benchmarks.workload import Workload
 from harness.stack import STEADY_JVM, EmbeddedStack
 
 _AGENT_SECONDS = 1.0
-_WARMING_ROUNDS = 2
+_WARMING_ROUNDS = 5
 """As many repetitions of the first contender come ahead and do not count: Kafka is slow until its Java machine has compiled
 what it does, and takes the cores from others while it does so."""
 
