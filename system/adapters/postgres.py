@@ -18,7 +18,7 @@ _SESSION_OPTIONS = (
 )
 
 # A plan is kept from when a table was small, when to read it whole was best, until autovacuum has looked at what it became:
-# for a minute, in which a burst of runs can make it a thousand times as long.
+# for a minute, in which a burst of runs makes it several times as long.
 _BY_KEY_OPTIONS = (
     "-c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off -c plan_cache_mode=force_generic_plan"
 )
