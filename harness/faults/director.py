@@ -189,11 +189,11 @@ class Director:
                 self._done(armed, crossing)
                 self._over(armed)
                 return Decision(Passage.CLOSE)
-            case "delay":
+            case "delay" | "error_late":
                 self._done(armed, crossing)
                 await asyncio.sleep(armed.fault.seconds or DELAY_SECONDS)
                 self._over(armed)
-                return PASSED
+                return PASSED if kind == "delay" else Decision(Passage.REFUSE, kind)
             case "freeze_before" | "freeze_after":
                 if not await self._deed(deeds.pause, process):
                     return PASSED
@@ -204,11 +204,6 @@ class Director:
             case "partition_kafka" | "partition_database" | "partition_both":
                 self._partition(armed, crossing)
                 return PASSED
-            case "error_late":
-                self._done(armed, crossing)
-                await asyncio.sleep(armed.fault.seconds or DELAY_SECONDS)
-                self._over(armed)
-                return Decision(Passage.REFUSE, kind)
             case "error_retriable" | "error_lost" | "error_fatal" | "deadlock":
                 if kind == "error_fatal" and process not in self.may_die:
                     self.may_die.add(process)

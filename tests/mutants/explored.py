@@ -94,7 +94,7 @@ def main(
     ordered = try_each(names, record, Explored, attempt, _told, resume=resume, most=most, at_once=at_once)
     click.echo(summary(ordered))
     if not only:
-        page.write_text(_page(ordered, len(MUTANTS), minutes), encoding="utf-8")
+        page.write_text(_page(ordered, minutes), encoding="utf-8")
 
 
 def explored(name: str, results: Path, seconds: float, shrink_seconds: float) -> Explored:
@@ -184,7 +184,7 @@ def summary(explored: Sequence[Explored]) -> str:
     return told + "."
 
 
-def _page(explored: Sequence[Explored], mutants: int, minutes: float) -> str:
+def _page(explored: Sequence[Explored], minutes: float) -> str:
     wrong = {mutant.name: mutant.wrong for mutant in MUTANTS}
     marks = {True: "yes", False: "**no**", None: ""}
     head = (
@@ -207,7 +207,7 @@ def _page(explored: Sequence[Explored], mutants: int, minutes: float) -> str:
         for one in explored
         if one.trouble is None
     ]  # fmt: skip
-    left = mutants - len(rows)
+    left = len(MUTANTS) - len(rows)
     told = f"{summary(explored)} {left} have not been tried yet." if left else summary(explored)
     return "\n".join([_HEAD.format(minutes=minutes), told, "", *table(head, rows), ""])
 

@@ -127,11 +127,10 @@ class KafkaPublisher:
         return None
 
     def _settle(self, sending: Sending, error: KafkaError | None) -> None:
-        topic = sending.message.topic
         if error is None:
             sending.on_delivered(None)
         elif error.code() in _REFUSED:
-            sending.on_delivered(PublishError(f"Kafka refused a message to {topic}: {error.str()}"))
+            sending.on_delivered(PublishError(f"Kafka refused a message to {sending.message.topic}: {error.str()}"))
         elif error.fatal() or error.code() in _PURGED:
             sending.on_delivered(KafkaException(error))
         else:

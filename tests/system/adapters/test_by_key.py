@@ -21,9 +21,9 @@ _STATEMENTS: Mapping[str, tuple[TextClause, dict[str, Any]]] = {
 _ONCE_MORE_THAN_CUSTOM_PLANS = 6
 
 
-@pytest.fixture(params=[True, False], ids=["by key", "as it comes"])
-def engine(module_database: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
-    engine = connect(module_database, pool_size=1, application_name="test-by-key", by_key=request.param)
+@pytest.fixture
+def engine(module_database: str, by_key: bool) -> Iterator[Engine]:
+    engine = connect(module_database, pool_size=1, application_name="test-by-key", by_key=by_key)
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM workflow_runs"))
         for number in range(20):
@@ -46,13 +46,12 @@ def _plan(connection: Connection, statement: TextClause, values: Mapping[str, An
     return "\n".join(connection.exec_driver_sql(f"EXPLAIN {list(known.values())[-1]}", values).scalars())
 
 
+@pytest.mark.parametrize("by_key", [True, False])
 @pytest.mark.parametrize("name", _STATEMENTS)
-def test_rows_are_found_by_an_index_whatever_the_size_of_the_table(
-    engine: Engine, name: str, request: pytest.FixtureRequest
-) -> None:
+def test_rows_are_found_by_an_index_whatever_the_size_of_the_table(engine: Engine, name: str, by_key: bool) -> None:
     with engine.connect() as connection:
         plan = _plan(connection, *_STATEMENTS[name])
-    if "by key" in request.node.callspec.id:
+    if by_key:
         assert "Seq Scan" not in plan, plan
         assert "Hash Join" not in plan, plan
         assert "Index" in plan, plan

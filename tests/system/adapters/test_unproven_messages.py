@@ -16,10 +16,13 @@ def test_a_supposed_duplicate_is_sent_until_it_has_an_offset(times: int) -> None
         publisher = kafka.KafkaPublisher(broker.address, client_id="test", max_message_bytes=1000)
         broker.duplicates = times
         delivered: list[tuple[bytes, Exception | None]] = []
+
+        def publish(value: bytes) -> None:
+            message = Message(TOPIC.decode(), b"key", value)
+            publisher.publish(message, lambda error: delivered.append((value, error)))
+
         for value in (b"first", b"second"):
-            publisher.publish(
-                Message(TOPIC.decode(), b"key", value), lambda error, v=value: delivered.append((v, error))
-            )  # type: ignore[misc]
+            publish(value)
             until(
                 lambda: broker.duplicates < times or delivered, "it is answered", meanwhile=lambda: publisher.poll(0.05)
             )
