@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import queue
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Self
@@ -23,6 +21,7 @@ from harness.generation import Case
 from harness.history import Event
 from harness.runner.bench import Bench
 from harness.subject import SubjectError
+from harness.worker_pool import worker_pool
 
 _BATCH = 60
 _KNOWN_SEED = -1
@@ -98,7 +97,7 @@ class Explorer:
         self._seed = seed
         self._in_flight = in_flight
         self._disturbs = disturbs
-        self._pool = ProcessPoolExecutor(_WORKERS, mp_context=multiprocessing.get_context("spawn"), initializer=_quiet)
+        self._pool = worker_pool(_WORKERS)
         self._drawn: list[tuple[Drawn, Future[list[str]]]] = []
         self._ready: list[tuple[int, int, Case]] = [(0, _KNOWN_SEED, case) for case in reversed(known)]
         self._batches: dict[int, Drawn] = {}
@@ -221,11 +220,6 @@ class Explorer:
                     counts.failures[key].count += 1
                 else:
                     counts.failures[key] = Failure(landed, judged, self._batches[landed.seed])
-
-
-def _quiet() -> None:
-    """In the processes that draw and judge: what libraries deprecate is nothing to tell a user."""
-    warnings.simplefilter("ignore", DeprecationWarning)
 
 
 def _judge(

@@ -14,7 +14,7 @@ from harness.generation.choosing import Chooser
 from harness.generation.inputs import some_input
 from harness.generation.timelines import USUAL_DISORDER, Disorder, some_timeline
 from harness.generation.workflows import USUAL_SIZE, Size, one_workflow
-from harness.oracle import Allowed, Undecided, allowed
+from harness.oracle import Allowed, Undecided, allowed, doubt
 
 Json = Any
 RUN = "r"
@@ -70,6 +70,13 @@ class Case:
             raise Undecided(f"the workflow is not valid: {self.flaw['way']}")
         timeline = [*self.whole_timeline, *([{"kill": "consumer"}] if is_disturbed else [])]
         return allowed(self.workflow, self.input, self.agents, timeline)
+
+    @property
+    def doubt(self) -> str | None:
+        """Why it may stand still though the executor keeps the contract; None when it cannot, or there is a flaw."""
+        if self.flaw is not None:
+            return None
+        return doubt(self.workflow, self.input, self.agents, self.whole_timeline)
 
     @property
     def whole_timeline(self) -> list[Mapping[str, Json]]:

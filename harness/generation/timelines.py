@@ -5,7 +5,7 @@ Every act is in the form of scenario files, on the run `r`. An act with `before:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,11 @@ from harness.oracle.answers import AgentScript
 Json = Any
 Act = Mapping[str, Json]
 
-ON_A_RUN = ("cancel", "retry", "duplicate", "late", "forge", "delay", "time_out", "early_cancel")
+ON_A_RUN = ("cancel", "retry", "duplicate", "late", "forge", "delay", "time_out", "early_cancel", "together")
 """What can be done to one run while others are under way."""
+
+_SELDOM_POSSIBLE = frozenset({"retry", "time_out", "together"})
+"""What few cases let be done to them: tried first half of the time, or it would hardly ever be done."""
 
 ON_PROCESSES = ("kill", "add", "remove", "restart")
 """What disturbs all runs of a subject."""
@@ -65,12 +68,18 @@ def some_timeline(
     except Undecided:
         return unchanged
     making = _Making(choose, workflow, given, agents, plain)
-    first = choose.number(0, len(disorder.words) - 1)
-    for word in (*disorder.words[first:], *disorder.words[:first]):
+    seldom = [word for word in disorder.words if word in _SELDOM_POSSIBLE] if choose.rarely(2) else []
+    for word in dict.fromkeys((*_rotated(choose, seldom), *_rotated(choose, disorder.words))):
         made: Changed | None = _MAKERS[word](making)
         if made is not None:
             return made
     return unchanged
+
+
+def _rotated(choose: Chooser, words: Sequence[str]) -> Sequence[str]:
+    """All words, from any of them on."""
+    first = choose.number(0, len(words) - 1) if words else 0
+    return (*words[first:], *words[:first])
 
 
 @dataclass(frozen=True)
@@ -110,12 +119,18 @@ class _Making:
         """The agents, with that of a step held; None when its script counts calls."""
         name = self.agent_of(step)
         written = self.agents[name]
-        if not isinstance(written, list) or len(written) != 1 or "slow" in written[0]:
-            return None
-        return {**self.agents, name: [{"held": written[0]}]}
+        return {**self.agents, name: [{"held": written[0]}]} if _can_be_held(written) else None
+
+    def can_be_held(self) -> dict[str, Mapping[str, Any]]:
+        """Steps that are sure to be asked once → the agents, with that of the step held."""
+        return {step: held for step in self.sure_steps() if (held := self.with_held(step)) is not None}
 
     def has_begun(self, step: str) -> Json:
         return {"agent": self.agent_of(step), "calls": {"at_least": 1}}
+
+
+def _can_be_held(written: Json) -> bool:
+    return isinstance(written, list) and len(written) == 1 and "slow" not in written[0]
 
 
 def _cancel(making: _Making) -> Changed | None:
@@ -218,27 +233,66 @@ def _forged(choose: Chooser) -> Json:
 
 
 def _delay(making: _Making) -> Changed | None:
-    """An agent answers only once another step, or nothing more, is under way: results come in another order."""
-    steps = making.sure_steps()
-    if not steps:
+    """An agent answers only once it has been asked, after whatever else could go on meanwhile."""
+    held = making.can_be_held()
+    if not held:
         return None
-    step = making.choose.one_of(steps)
-    held = making.with_held(step)
-    if held is None:
-        return None
-    beside = [
-        other
+    step = making.choose.one_of(list(held))
+    return making.workflow, held[step], ({"when": making.has_begun(step), "release": making.agent_of(step)},)
+
+
+def _together(making: _Making) -> Changed | None:
+    """An agent is held until others that start without waiting for it have answered, or itself has been asked by all iterations
+    that run side by side (PAR-02, FJN-01, LOP-05)."""
+    held = making.can_be_held()
+    pairs = [
+        (step, other)
+        for step in held
         for other in making.sure_steps()
         if other != step
         and _is_beside(making.plain, step, other)
         # A reset connection is no answer.
         and "reset" not in str(making.agents[making.agent_of(other)])
-    ]  # fmt: skip
-    when: Json = making.has_begun(step)
-    if beside:
-        other = making.choose.one_of(beside)
-        when = {"all": [when, {"agent": making.agent_of(other), "answered": {"at_least": 1}}]}
-    return making.workflow, held, ({"when": when, "release": making.agent_of(step)},)
+    ]
+    loops = _asked_side_by_side(making)
+    if pairs and not (loops and making.choose.rarely(2)):
+        step, other = making.choose.one_of(pairs)
+        answered = {"agent": making.agent_of(other), "answered": {"at_least": 1}}
+        when = {"all": [making.has_begun(step), answered]}
+        return making.workflow, held[step], ({"when": when, "release": making.agent_of(step)},)
+    if loops:
+        step = making.choose.one_of(list(loops))
+        name = making.agent_of(step)
+        agents = {**making.agents, name: [{"held": making.agents[name][0]}]}
+        return (
+            making.workflow,
+            agents,
+            ({"when": {"agent": name, "calls": {"at_least": loops[step]}}, "release": name},),
+        )
+    return None
+
+
+def _asked_side_by_side(making: _Making) -> dict[str, int]:
+    """The first steps of loops at top level whose iterations run side by side, with how many of them there are at once."""
+    plan = making.plain.plan
+    found: dict[str, int] = {}
+    for loop in plan.chain:
+        if plan.kind(loop) != "loop":
+            continue
+        config = plan.steps[loop]["loop_config"]
+        step = config["loop_body"][0]
+        asked = [one for one in making.plain.final.executions.values() if one.step == step and one.is_asked]
+        most = config.get("max_parallelism") or len(asked)
+        if (
+            config.get("execution_mode") == "parallel"
+            and plan.kind(step) == "agent"
+            and not any(one.may_be_absent for one in asked)
+            and min(len(asked), most) > 1
+            and _can_be_held(making.agents[making.agent_of(step)])
+            and [making.agent_of(one) for one in plan.agents].count(making.agent_of(step)) == 1
+        ):
+            found[step] = min(len(asked), most)
+    return found
 
 
 def _is_beside(plain: Allowed, one: str, other: str) -> bool:
@@ -316,6 +370,7 @@ _MAKERS: Mapping[str, Any] = {
     "late": _late,
     "forge": _forge,
     "delay": _delay,
+    "together": _together,
     "time_out": _time_out,
     **{word: _process(word) for word in ON_PROCESSES},
 }

@@ -7,6 +7,7 @@ frozenset({'COMPLETED'})
 """
 
 from harness.oracle.allowed import Allowed, allowed
+from harness.oracle.certainty import doubt
 from harness.oracle.differences import Difference, Observed, Row, Task, differences
 from harness.oracle.interpretation import interpret
 from harness.oracle.plan import NotAPlan, Plan
@@ -28,6 +29,7 @@ __all__ = [
     "Undecided",
     "allowed",
     "differences",
+    "doubt",
     "interpret",
     "shown_path",
 ]

@@ -23,8 +23,14 @@ Raw = dict[str, Any]
 
 
 def smaller_cases(case: Case) -> Iterator[Case]:
-    """Cases that are smaller by one thing, the boldest first. All are legal, but for the one flaw that a case may have; some
-    may be equal to others."""
+    """Cases that are smaller by one thing, the boldest first. All are legal, but for the one flaw that a case may have, and
+    sure to come to their end if this one is (an act that waits for what the contract no longer promises would fail with every
+    executor); some may be equal to others."""
+    is_sure = case.doubt is None
+    return (one for one in _smaller(case) if not is_sure or one.doubt is None)
+
+
+def _smaller(case: Case) -> Iterator[Case]:
     if case.flaw is not None:
         yield from small_flawed(case.flaw["way"], case.via)
         return

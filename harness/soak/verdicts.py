@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import queue
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +16,7 @@ from harness.exploration.found import write_history
 from harness.history import Event
 from harness.soak.ledger import Ledger, sorted_out
 from harness.soak.underway import UnderWay
+from harness.worker_pool import worker_pool
 
 LATE_SECONDS: Final = 30.0
 """How long after its end messages of a run may still come, before what is missing counts as never sent."""
@@ -36,7 +36,7 @@ class Verdicts:
         self._directory = directory
         self._forget = forget
         self._kept = 0
-        self._judges = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        self._judges = worker_pool(1)
         self._judging: dict[Future[Judged], tuple[UnderWay, tuple[Event, ...]]] = {}
         self._judged: queue.SimpleQueue[Future[Judged]] = queue.SimpleQueue()
 

@@ -68,7 +68,9 @@ _INSERT_RUNS = text(
     ORDER BY x.run_id ON CONFLICT (run_id) DO NOTHING
     """
 )
-# All of a batch in one statement, so that it costs one round trip however many runs it touches.
+# All of a batch in one statement, so that it costs one round trip however many runs it touches. The status is compared by
+# what no index can be searched for: before PostgreSQL has looked at the table, it takes one that thousands of rows are equal
+# in for as good as that of run_id.
 _WRITE = prepared(
     """
     WITH delivered AS (
@@ -91,7 +93,7 @@ _WRITE = prepared(
             run_id text, seen_revision int, seen_status text, status text, error_message text, updated_at timestamptz,
             generation int, started_at timestamptz, completed_at timestamptz, cancelled_at timestamptz,
             cancelled_by text, accepted_at timestamptz, plan_digest text, input_data jsonb)
-        WHERE r.run_id = x.run_id AND r.revision = x.seen_revision AND r.status = x.seen_status
+        WHERE r.run_id = x.run_id AND r.revision = x.seen_revision AND r.status IS NOT DISTINCT FROM x.seen_status
         RETURNING r.run_id
     ), written AS (
         INSERT INTO step_executions (

@@ -24,7 +24,7 @@ def test_files_of_cases_are_read_without_a_mistake(tmp_path: Path) -> None:
             allowed = case.allowed()
         except Undecided:
             continue
-        every = [Difference("CMP-01", step, "row", "") for step in allowed.plan.steps]
+        every = [Difference("CMP-08", step, "row", "") for step in allowed.plan.steps]
         data = document(case, "Whatever is drawn, it holds.", ["CMP-01"], expectations(allowed, every))
         path = folder / f"case_{number}.yaml"
         path.write_text(text_of(data, ["one line", "another"]), encoding="utf-8")
@@ -73,3 +73,23 @@ def test_a_file_is_short() -> None:
         "  eventually: [{run: r, is: COMPLETED}]",
         "  finally: [{run: r, step: a, times: 1, is: COMPLETED, output: {n: 1}}]",
     ]
+
+
+def test_a_row_too_many_is_expected_not_to_be_there() -> None:
+    """A step that is executed without a task of its own has no count of tasks that could tell."""
+    case = Case(
+        {
+            "name": "main",
+            "start_step": "l",
+            "steps": {
+                "l": {"id": "l", "type": "loop", "loop_config": {"collection": [1, 2], "loop_body": ["a"]}},
+                "a": {"id": "a", "agent_name": "w", "input_mapping": {"missing": "${workflow.input.none}"}},
+            },
+        },
+        {"w": [{"ok": {}}]},
+        {},
+    )
+    difference = Difference("CMP-08", "a", "row", "one too many")
+    expected = expectations(case.allowed(), [difference])
+    where = {"run_id": "{{r.id}}", "step_id": "a"}
+    assert {"table": "step_executions", "where": where, "count": {"at_most": 1}} in expected["finally"]

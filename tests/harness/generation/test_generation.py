@@ -13,8 +13,19 @@ from jsonschema import Draft202012Validator
 import contract
 from harness.exploration.features import CLAUSES, features
 from harness.exploration.profiles import Drawn, keys_of
-from harness.generation import Case, Size, agents, cases, inputs, inputs_by_schema, timelines, values, workflows
-from harness.oracle import Undecided, allowed
+from harness.generation import (
+    Case,
+    Disorder,
+    Size,
+    agents,
+    cases,
+    inputs,
+    inputs_by_schema,
+    timelines,
+    values,
+    workflows,
+)
+from harness.oracle import Plan, Undecided, allowed
 
 _VALIDATOR = Draft202012Validator(contract.schema("workflow"))
 quick = settings(max_examples=80, derandomize=True, deadline=None)
@@ -75,6 +86,27 @@ def test_inputs_follow_a_schema() -> None:
     assert find(inputs_by_schema(schema), lambda _: True)["n"] == 3
     with pytest.raises(ValueError, match="multipleOf"):
         inputs_by_schema({"type": "integer", "multipleOf": 3})
+
+
+def test_agents_are_held_for_what_runs_side_by_side() -> None:
+    """Steps of a parallel, branches of a fork_join, and iterations of a parallel loop: what waits for one another is never
+    asked together."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=300, derandomize=True, deadline=None, database=None)
+    @given(cases(Size(most_steps=8), Disorder(words=("together",), one_in=1)))
+    def each(case: Case) -> None:
+        for act in case.timeline:
+            awaited = act["when"].get("all", [act["when"]])
+            held = next(step for step in case.workflow["steps"].values() if step.get("agent_name") == act["release"])
+            if len(awaited) == 2:
+                plan = Plan.of(case.workflow)
+                seen[plan.kind(plan.slots[held["id"]].parent)] += 1
+            elif awaited[0]["calls"]["at_least"] > 1:
+                seen["loop"] += 1
+
+    each()
+    assert set(seen) == {"parallel", "fork_join", "loop"}
 
 
 def test_equal_seeds_give_equal_cases() -> None:

@@ -29,6 +29,38 @@ def test_every_smaller_case_is_legal(case: Case) -> None:
         assert {str(plan.steps[step]["agent_name"]) for step in plan.agents} == set(smaller.agents)
 
 
+_FAILING = Case(
+    {
+        "name": "main",
+        "start_step": "a",
+        "steps": {"a": {"id": "a", "agent_name": "w1", "next_step": "b"}, "b": {"id": "b", "agent_name": "w2"}},
+    },
+    {"w1": [{"held": {"echo": True}}], "w2": [{"rpc_error": {"message": "no"}}]},
+    {},
+    (
+        {"when": {"agent": "w1", "calls": {"at_least": 1}}, "release": "w1"},
+        {"when": {"run": "r", "is": "FAILED"}, "retry": "r"},
+    ),
+)
+
+
+def test_no_smaller_case_waits_for_what_an_executor_need_not_do() -> None:
+    """An agent that is held stays one that is released, and what is awaited to fail stays what fails."""
+    smaller = list(smaller_cases(_FAILING))
+    assert any("retry" not in str(one.timeline) for one in smaller)
+    assert any(list(one.workflow["steps"]) == ["b"] for one in smaller) is False, "its act names the other agent"
+    for one in smaller:
+        assert ("held" in str(one.agents)) <= ("release" in str(one.timeline)), one
+        assert ("'FAILED'" in str(one.timeline)) <= ("rpc_error" in str(one.agents) or "fail" in str(one.agents)), one
+
+
+def test_what_is_not_sure_to_end_is_made_smaller_all_the_same() -> None:
+    """A failure that was found in such a case is not given up."""
+    unsure = Case(_FAILING.workflow, _FAILING.agents, {}, _FAILING.timeline[1:])
+    assert unsure.doubt is not None
+    assert list(smaller_cases(unsure))
+
+
 def _least(case: Case) -> Case:
     """What is left when all is left out that does not keep a loop from collecting an error."""
     while True:

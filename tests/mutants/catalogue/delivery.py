@@ -13,7 +13,7 @@ _LOOP = "system.consumer.loop"
 _MESSAGES = "system.consumer.messages"
 _STORE = "system.consumer.store"
 _WRITE = "system.consumer.executor:Executor._write"
-_FENCE = "AND r.revision = x.seen_revision AND r.status = x.seen_status"
+_FENCE = "AND r.revision = x.seen_revision AND r.status IS NOT DISTINCT FROM x.seen_status"
 
 DELIVERY: tuple[Mutant, ...] = (
     in_consumer(

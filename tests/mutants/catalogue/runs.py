@@ -10,7 +10,7 @@ _DECIDE = "system.engine.decide"
 _FOLDING = "system.consumer.folding:Folding"
 _PROGRESS = "system.engine.progress:Progress"
 _STORE = "system.consumer.store"
-_FENCE = "AND r.revision = x.seen_revision AND r.status = x.seen_status"
+_FENCE = "AND r.revision = x.seen_revision AND r.status IS NOT DISTINCT FROM x.seen_status"
 
 COMPLETION: tuple[Mutant, ...] = (
     in_consumer(

@@ -55,5 +55,7 @@ def test_rows_are_found_by_an_index_whatever_the_size_of_the_table(engine: Engin
         assert "Seq Scan" not in plan, plan
         assert "Hash Join" not in plan, plan
         assert "Index" in plan, plan
+        # As long as nothing is known of the table, an index that many rows are equal in looks as good as that of the key.
+        assert "status" not in " ".join(line for line in plan.splitlines() if "Index" in line), plan
     elif name == "write":
         assert "Seq Scan on workflow_runs" in plan, "what by_key is for happens no more"
