@@ -54,7 +54,7 @@ def contenders() -> list[Contender]:
 @click.option(
     "--scale",
     is_flag=True,
-    help="Instead, see whether the reference stays as fast with all that piles up; an hour or so.",
+    help="Instead, see whether the reference stays as fast with all that piles up; a quarter of an hour or so.",
 )
 def main(
     runs: int,

@@ -214,10 +214,10 @@ class Checks:
             self._wrong("OUT", f"{left} entries stay in the outbox")
         if world.server.tables["timers"].rows:
             self._wrong("TIM", f"timers stay: {list(world.server.tables['timers'].rows)}")
-        for run_id, planned in world.started.items():
+        for run_id, planned in world.clients.started.items():
             run = world.run(run_id)
             if run is None:
-                if run_id in world.accepted:
+                if run_id in world.clients.accepted:
                     self._wrong("CMP", f"{run_id} was accepted, and has no row")
                 continue
             self._ended(run_id, run, planned)

@@ -5,29 +5,23 @@ from __future__ import annotations
 import hashlib
 import random
 import traceback
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-from sqlalchemy.exc import SQLAlchemyError
-
-from system.api.database import Uncertain
-from system.api.messages import cancellation_request, execution_request, plan_document
-from system.api.problems import Problem
 from system.bridge.messages import Task
-from system.ports import Message
 from system.simulation.broker import Broker
 from system.simulation.choices import Choices
 from system.simulation.database.engine import Server
 from system.simulation.database.tables import Session, Values
-from system.simulation.machine import Actor, Machine, Process
+from system.simulation.machine import Machine, Process
 from tests.simulation import agents, load
 from tests.simulation.checks import ENDED, Checks
-from tests.simulation.load import Act, PlannedRun, Shape
+from tests.simulation.clients import Clients, definition_id
+from tests.simulation.disorder import Disorder
+from tests.simulation.load import Shape
 from tests.simulation.processes import BRIDGE_GROUP, GROUP, READ, TASKS, UPDATES, Api, Bridge, Consumer, Role
-from tests.simulation.seeded import RUN_IDS, seeded_process
+from tests.simulation.seeded import seeded_process
 
 _MOST_STEPS = 60_000
 # After so many steps nothing goes wrong any more, so that everything can come to its end.
@@ -35,15 +29,6 @@ _DISORDERLY_STEPS = 4000
 _REST_SECONDS = 900.0
 _RESTART_SECONDS = 0.1
 _SESSION_SECONDS = 6.0
-_PAUSES_SECONDS = (0.01, 0.5, 4.0, 8.0, 14.0)
-_OUTAGES_SECONDS = (0.05, 1.0, 5.0)
-_DATABASE_FATES = ("lost before", "lost after", "deadlock")
-# Which share of what is not calm is what.
-_SHARES = 16
-_SHARE_OF_CLOCK = 2
-_SHARE_OF_FAULTS = 4
-_EXECUTION, _CANCELLATION, _ = READ
-_UNANSWERED = (SQLAlchemyError, Uncertain)
 
 
 @dataclass(frozen=True)
@@ -97,8 +82,8 @@ class World:
         self.server.tables.on_commit = self.checks.on_commit
         self.broker.on_append = self.checks.on_append
         self.broker.on_commit = self.checks.on_offset
-        self.started: dict[str, PlannedRun] = {}
-        self.accepted: set[str] = set()
+        self.clients = Clients(self)
+        self.disorder = Disorder(self)
         self.asked: set[tuple[str, str]] = set()
         self.published: set[tuple[str, bytes]] = set()
         self.is_skewed = False
@@ -106,11 +91,8 @@ class World:
         self._acts: dict[str, list[str]] = {}
         self._troubles: dict[tuple[str, str], int] = {}
         self._trouble = 0
-        self._roles: dict[str, Role] = {}
+        self.roles: dict[str, Role] = {}
         self._kinds: dict[str, tuple[Callable[[Any, str], Role], str]] = {}
-        self._faults_left = shape.most_faults
-        self._faults: dict[str, int] = {}
-        self._clients = 0
         self._births = 0
         self._wanted: dict[str, Values] = {}
         self._prepare()
@@ -119,7 +101,7 @@ class World:
         with self.machine.outside():
             transaction = _session(self.server).begin()
             for number in sorted({run.definition for run in self.shape.runs}):
-                key = _definition_id(number)
+                key = definition_id(number)
                 data = load.definition(number)
                 transaction.insert(
                     "workflow_definitions", key,
@@ -134,33 +116,39 @@ class World:
                      "created_at": self.machine.now(), "updated_at": self.machine.now()},
                 )  # fmt: skip
             transaction.commit()
-        self._birth("api", Api)
+        self.birth("api", Api)
         for number in range(self.shape.consumers):
-            self._birth(f"consumer-{number + 1}", Consumer)
+            self.birth(f"consumer-{number + 1}", Consumer)
         for number in range(self.shape.bridges):
-            self._birth(f"bridge-{number + 1}", Bridge)
+            self.birth(f"bridge-{number + 1}", Bridge)
         for planned in self.shape.runs:
-            self._clients += 1
-            self.machine.after(
-                planned.at_seconds, None, "a client starts a run", lambda planned=planned: self._start(planned)
-            )
+            self.clients.come(planned)
 
     # processes
 
-    def _birth(self, name: str, make: Callable[[Any, str], Role]) -> None:
+    @property
+    def api(self) -> Api:
+        """The API that was started last."""
+        api = self.roles["api"]
+        assert isinstance(api, Api)
+        return api
+
+    def birth(self, name: str, make: Callable[[Any, str], Role]) -> None:
+        """Start a process, the first of this name or the next."""
         self._births += 1
         self._kinds[name] = (make, name)
         role = make(self, f"{name}#{self._births}")
-        self._roles[name] = role
+        self.roles[name] = role
 
     def _later(self, role: Role) -> None:
         """Whoever watches over the processes starts a new one in place of one that has ended."""
-        name = next(name for name, known in self._roles.items() if known is role)
+        name = next(name for name, known in self.roles.items() if known is role)
         self.machine.after(
-            _RESTART_SECONDS, None, f"{name} is started again", lambda: self._birth(name, self._kinds[name][0])
+            _RESTART_SECONDS, None, f"{name} is started again", lambda: self.birth(name, self._kinds[name][0])
         )
 
-    def _kill(self, role: Role) -> None:
+    def kill(self, role: Role) -> None:
+        """End a process at once; another one takes its place."""
         if role.process.alive:
             self.machine.kill(role.process)
             self._later(role)
@@ -171,8 +159,8 @@ class World:
 
     def exited(self, process: Process) -> None:
         """A process has ended in order."""
-        role = next(role for role in self._roles.values() if role.process is process)
-        self.machine.soon(None, f"{process.name} is gone", lambda: self._kill(role))
+        role = next(role for role in self.roles.values() if role.process is process)
+        self.machine.soon(None, f"{process.name} is gone", lambda: self.kill(role))
 
     # what the checks ask
 
@@ -201,7 +189,7 @@ class World:
 
     def may_be_cancelled(self, run_id: str) -> bool:
         """Whether a cancellation is about that nobody has accepted, or whose time cannot be told."""
-        acts = {act.kind for act in self.started[run_id].acts}
+        acts = {act.kind for act in self.clients.started[run_id].acts}
         return "cancel message" in acts or (self.is_skewed and "cancel" in acts)
 
     def run_changed(self, run_id: str, run: Values) -> None:
@@ -214,6 +202,10 @@ class World:
             if change["action"] == "retry" and change["details"]["from_status"] == "FAILED":
                 self._mended.add(change["entity_id"])
 
+    def have_calls_fail(self, number: int) -> None:
+        """Have so many of the coming calls of agents fail on the way."""
+        self._trouble += number
+
     def troubles(self, process: Process, task: Task) -> bool:
         """Whether a call is to fail on the way; never so often that the task fails of it."""
         key = (process.name, task.task_id)
@@ -223,128 +215,42 @@ class World:
             return True
         return False
 
-    # clients
-
-    def _start(self, planned: PlannedRun) -> None:
-        if not planned.over_api:
-            run_id = f"run-{RUN_IDS.uuid4()}"
-            self.started[run_id] = planned
-            self.accepted.add(run_id)
-            plan = orjson.dumps(plan_document(1, load.definition(planned.definition)))
-            now = self.machine.now()
-            self.broker.append(execution_request(_EXECUTION, run_id, plan, orjson.dumps(planned.input_data), now))
-            self._act_later(run_id, planned.acts)
-            self._clients -= 1
-            return
-        self._ask(lambda api: self._execute(api, planned), "a client starts a run")
-
-    def _execute(self, api: Api, planned: PlannedRun) -> None:
-        ahead = RUN_IDS.random.getstate()
-        run_id = f"run-{RUN_IDS.uuid4()}"
-        RUN_IDS.random.setstate(ahead)
-        self.started[run_id] = planned
-        self._act_later(run_id, planned.acts)
-        try:
-            accepted = api.execution.start(_definition_id(planned.definition), planned.input_data, None)
-        except Problem as problem:
-            self.machine.noted("refused", run_id, problem.status)
-            return
-        assert accepted.run_id == run_id
-        self.accepted.add(run_id)
-
-    def _ask(self, work: Callable[[Api], None], title: str) -> None:
-        """A request to the API; one that is not answered is not made again."""
-        api = self._roles["api"]
-        assert isinstance(api, Api)
-        if not api.process.alive or api.stopping.is_set():
-            self.machine.after(0.05, None, title, lambda: self._ask(work, title))
-            return
-
-        open_ = [title]
-
-        def ended() -> None:
-            if open_:
-                open_.clear()
-                self._clients -= 1
-
-        def request() -> None:
-            try:
-                work(api)
-            except _UNANSWERED as error:
-                self.machine.noted("unanswered", title, type(error).__name__)
-            finally:
-                ended()
-
-        # A process that dies before it has looked at the request ends it as well.
-        api.process.at_death.append(ended)
-        api.thread(f"/request: {title}", request)
-
-    def _act_later(self, run_id: str, acts: tuple[Act, ...]) -> None:
-        if acts:
-            self._clients += 1
-            first = acts[0]
-            self.machine.after(first.after_seconds, None, f"a client: {first.kind}", lambda: self._act(run_id, acts, 0))
-
-    def _act(self, run_id: str, acts: tuple[Act, ...], looked: int) -> None:
-        act, rest = acts[0], acts[1:]
-        run = self.run(run_id)
-        if act.kind == "retry" and looked < 40 and (run is None or run["status"] not in ENDED):
-            self.machine.after(0.25, None, "a client looks again", lambda: self._act(run_id, acts, looked + 1))
-            return
-        self._act_later(run_id, rest)
-        if act.kind == "cancel message":
-            self.broker.append(cancellation_request(_CANCELLATION, run_id, "somebody", None, self.machine.now()))
-        elif act.kind == "copy":
-            self._copy(run_id, 0)
-        else:
-            self._ask(lambda api: self._transition(api, run_id, act.kind), f"a client: {act.kind}")
-            return
-        self._clients -= 1
-
-    def _transition(self, api: Api, run_id: str, kind: str) -> None:
-        try:
-            if kind == "cancel":
-                api.transitions.cancel(run_id, "no more", "a client")
-            else:
-                api.transitions.retry(run_id, None, "a client")
-        except Problem as problem:
-            self.machine.noted("refused", kind, run_id, problem.status)
-
     # living
 
     def live(self) -> None:
         """Until everything has come to rest, or something is wrong."""
-        machine, choices = self.machine, self.choices
+        machine, choices, disorder = self.machine, self.choices, self.disorder
         quiet_since = 0.0
         while not self.violations:
-            if machine.steps > _DISORDERLY_STEPS and self._faults_left >= 0:
-                self._faults_left = -1
+            if machine.steps > _DISORDERLY_STEPS and not disorder.is_over:
+                disorder.end()
                 quiet_since = machine.seconds
-            value = choices.next() if self._faults_left >= 0 else 0
+            value = 0 if disorder.is_over else choices.next()
             if value:
-                self._deviate(value)
+                disorder.deviate(value)
             elif machine.ready:
                 machine.run()
-            elif self._is_at_rest():
+            elif self.is_at_rest():
                 self.checks.at_the_end()
                 return
             elif not machine.advance():
                 self.violations.append("STUCK: nothing can happen any more")
             # Before it is quiet a group of many may be kept from coming to rest for as long as one likes.
-            is_late = self._faults_left < 0 and machine.seconds > quiet_since + _REST_SECONDS
+            is_late = disorder.is_over and machine.seconds > quiet_since + _REST_SECONDS
             if machine.steps > _MOST_STEPS or is_late:
                 self.violations.append(
                     f"CMP: no rest after {machine.steps} steps and {machine.seconds:.0f} s: {self._restless()}"
                 )
 
-    def _is_at_rest(self) -> bool:
-        if self._clients or self.server.is_down or self.broker.is_down or self.server.tables["outbox"].rows:
+    def is_at_rest(self) -> bool:
+        """Whether all that was begun has ended, and nothing is left to read."""
+        if self.clients.waiting or self.server.is_down or self.broker.is_down or self.server.tables["outbox"].rows:
             return False
         if self.server.tables["timers"].rows:
             return False
         if any(row["status"] not in ENDED for row in self.server.tables["workflow_runs"].committed()):
             return False
-        if any(role.process.paused or not role.process.alive for role in self._roles.values()):
+        if any(role.process.paused or not role.process.alive for role in self.roles.values()):
             return False
         return not self._unread()
 
@@ -362,98 +268,14 @@ class World:
         runs = {row["run_id"]: row["status"] for row in self.server.tables["workflow_runs"].committed()}
         open_ = [f"{run_id} is {status}" for run_id, status in runs.items() if status not in ENDED]
         kept = list(self.server.tables["outbox"].rows)
-        return f"{open_}; outbox {kept}; unread {self._unread()}; {self._clients} clients wait"
-
-    def _deviate(self, value: int) -> None:
-        machine = self.machine
-        share, rest = value % _SHARES, value // _SHARES
-        if share < _SHARE_OF_FAULTS and self._faults_left > 0 and self.shape.faults:
-            kind = self.shape.faults[rest % len(self.shape.faults)]
-            if self._befall(kind, rest // len(self.shape.faults)):
-                self._faults_left -= 1
-                self._faults[kind] = self._faults.get(kind, 0) + 1
-                return
-        if share >= _SHARES - _SHARE_OF_CLOCK and not self._is_at_rest():
-            machine.advance()
-        elif machine.ready:
-            chosen = rest % len(machine.ready)
-            if chosen:
-                machine.history.append((machine.steps, "FIRST", machine.ready[chosen].title))
-            machine.run(chosen)
-
-    def _befall(self, kind: str, value: int) -> bool:
-        """Let something go wrong; False when there is nothing that it could befall."""
-        machine = self.machine
-        if kind in ("kill", "pause", "stop", "skew"):
-            roles = [role for role in self._roles.values() if role.process.alive]
-            if not roles:
-                return False
-            role = roles[value % len(roles)]
-            value //= len(roles)
-            machine.history.append((machine.steps, "FAULT", kind, role.process.name))
-            if kind == "kill":
-                self._kill(role)
-            elif kind == "pause":
-                if role.process.paused:
-                    return False
-                seconds = _PAUSES_SECONDS[value % len(_PAUSES_SECONDS)]
-                machine.pause(role.process)
-                machine.after(seconds, None, f"{role.process.name} goes on", lambda: machine.resume(role.process))
-            elif kind == "stop":
-                role.stop()
-            else:
-                self.is_skewed = True
-                role.process.skew_seconds = (-30.0, -1.0, 1.0, 30.0)[value % 4]
-            return True
-        machine.history.append((machine.steps, "FAULT", kind, value % 97))
-        if kind in ("lost before", "lost after", "deadlock", "refuse"):
-            kinds = ("connect", "ask") if kind == "refuse" else ("db",)
-            actors = [one for one in machine.ready if isinstance(one, Actor) and one.kind in kinds]
-            if not actors:
-                return False
-            actors[value % len(actors)].fate = kind
-        elif kind in ("database down", "broker down"):
-            what: Any = self.server if kind == "database down" else self.broker
-            if what.is_down:
-                return False
-            machine.noted(kind)
-            what.stop()
-            machine.after(_OUTAGES_SECONDS[value % 3], None, f"end of {kind}", what.start)
-        elif kind == "copy":
-            return self._copy(None, value)
-        elif kind == "join":
-            if len(self._roles) > 8:
-                return False
-            make: Callable[[Any, str], Role] = Bridge if value % 3 == 0 else Consumer
-            self._birth(f"{'bridge' if make is Bridge else 'consumer'}-more-{len(self._roles)}", make)
-        else:
-            self._trouble += 1 + value % 3
-        return True
-
-    def _copy(self, run_id: str | None, value: int) -> bool:
-        """A message arrives once more, and in any partition."""
-        written = [
-            received
-            for topic in (*READ, TASKS)
-            for log in self.broker.logs[topic]
-            for received in log
-            if run_id is None or received.key == run_id.encode()
-        ]
-        if not written:
-            return False
-        received = written[value % len(written)]
-        assert received.key is not None
-        assert received.value is not None
-        partition = value // len(written) % self.shape.partitions
-        self.broker.append(Message(received.topic, received.key, received.value, received.headers), partition)
-        return True
+        return f"{open_}; outbox {kept}; unread {self._unread()}; {self.clients.waiting} clients wait"
 
     # the end
 
     def end(self) -> None:
         """Let go of everything, so that nothing of this world is in the way of the next."""
         machine = self.machine
-        for role in self._roles.values():
+        for role in self.roles.values():
             process = role.process
             process.alive, was_alive = False, process.alive
             if was_alive:
@@ -468,14 +290,10 @@ class World:
         history = self.machine.history
         digest = hashlib.sha256(repr(history).encode()).hexdigest() if history else ""
         return Lived(
-            self.seed, tuple(self.violations), self.machine.steps, len(self.started), self.machine.seconds,
-            self.choices.taken, digest, history, self._faults,
+            self.seed, tuple(self.violations), self.machine.steps, len(self.clients.started), self.machine.seconds,
+            self.choices.taken, digest, history, self.disorder.done,
         )  # fmt: skip
 
 
 def _session(server: Server) -> Any:
     return Session(server.tables)
-
-
-def _definition_id(number: int) -> uuid.UUID:
-    return uuid.UUID(int=number + 1)
