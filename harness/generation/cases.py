@@ -85,8 +85,8 @@ class Case:
         if self.input:
             arguments["input"] = self.input
         before = [act for act in self.timeline if act.get("before")]
-        # What is done to a run before it is made names an id that the harness chooses.
-        via = "kafka" if before else self.via
+        # What is done to a run before it is made names an id that the harness chooses; and an API refuses a plan with a flaw.
+        via = "kafka" if before or (self.flaw is not None and not self.is_refused) else self.via
         if via is not None:
             arguments["via"] = via
         after = [act for act in self.timeline if not act.get("before")]

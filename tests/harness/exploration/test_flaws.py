@@ -47,6 +47,8 @@ def test_every_way_is_a_scenario_file(via: str | None, tmp_path: Path) -> None:
         path.write_text(text_of(document(cases[0], "It is refused.", ["DEF-16"], expect), ["one"]), encoding="utf-8")
         (scenario,) = load(path)
         assert [act.word for act in scenario.timeline] == ["rest" if via == "rest" else "execute"]
+        # An API of the subject must not come to see the plan that the run is to fail of.
+        assert via == "rest" or scenario.timeline[0].arguments["via"] == "kafka"
 
 
 def _offered(status: int) -> tuple[Event, ...]:
