@@ -92,7 +92,8 @@ def _composite_rows(history: History) -> list[Finding]:
             alike = [end for end in ends if end.status == status]
             output = row.latest.get("output_data")
             if not alike:
-                if status == "FAILED" and not _inputs_are_sound(run, plan, step):
+                # A time-out of a branch ends all that is open in it, whatever its parts came to (FJN-10).
+                if status == "FAILED" and (plan.may_time_out(step) or not _inputs_are_sound(run, plan, step)):
                     continue
                 explanation = f"step {step} is {status}, and by its parts it is {ends[0].status}"
                 clause, anomaly = _policy_clause(plan, step), "policy not kept"

@@ -175,7 +175,7 @@ def _answered_after(seen: Views, task: Task, sign: Event) -> Event | None:
 def _follows(plan: Plan, before: str, after: str) -> bool:
     """Whether the second step can only start once the first has ended. What stands in a branch that may time out can be
     left behind unanswered."""
-    if any(_may_time_out(plan, above) for above in plan.above(before)):
+    if plan.may_time_out(before):
         return False
     top_before, top_after = plan.top(before), plan.top(after)
     if top_before != top_after:
@@ -184,15 +184,6 @@ def _follows(plan: Plan, before: str, after: str) -> bool:
     if one is None or two is None or one.parent != two.parent or plan.loops_around(before):
         return False
     return plan.kind(one.parent) == "fork_join" and one.name == two.name and one.position < two.position
-
-
-def _may_time_out(plan: Plan, step: str) -> bool:
-    if plan.kind(step) != "fork_join":
-        return False
-    config = plan.steps[step]["fork_join_config"]
-    return bool(config.get("branch_timeout_seconds")) or any(
-        branch.get("timeout_seconds") for branch in config["branches"].values()
-    )
 
 
 CHECKERS = (

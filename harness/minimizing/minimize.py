@@ -13,13 +13,14 @@ from harness.document import MistakesFound
 from harness.exploration import shrinking
 from harness.exploration.files import document, expected_of, text_of, with_case
 from harness.exploration.found import clauses_of, guarantee_of, told_first, write_history
+from harness.exploration.judging import CHECKER as ORACLE
 from harness.exploration.judging import Judged
 from harness.exploration.shrinking import Replayed, Signature
 from harness.generation import Case
 from harness.history import read_history
 from harness.minimizing.reading import case_of
 from harness.minimizing.sources import Failing, drawn_in
-from harness.minimizing.trials import Trials, Tried, shrink_document
+from harness.minimizing.trials import CHECKER_NAMES, Trials, Tried, shrink_document
 from harness.runner import run
 from harness.runner.bench import Bench
 from harness.scenario import load
@@ -129,10 +130,10 @@ def _of_case(
     smallest = small.smallest or seen
     finding = told_first([one for one in smallest.judged.findings if (one.checker, one.clause) in wanted])
     clauses = clauses_of(smallest.judged.findings)
-    if failing.scenario is not None:
-        shared = [one for one in failing.scenario.clauses if one in clauses]
+    guarantee = guarantee_of(finding)
+    if failing.scenario is not None and (shared := [one for one in failing.scenario.clauses if one in clauses]):
         clauses = tuple(dict.fromkeys((*shared, *clauses)))
-    guarantee = guarantee_of(finding) if failing.scenario is None else failing.scenario.guarantee
+        guarantee = failing.scenario.guarantee
     smaller = smallest.landed.case
     expect = expected_of(smaller, smallest.judged)
     rate = (small.failed or failed, small.tried or replayed, small.attempts)
@@ -166,12 +167,16 @@ def _meets(judged: Judged, first: Tried | None) -> bool:
 
 
 def _wanted(judged: Judged, first: Tried | None) -> Signature:
-    """By what it is the same failure: the clauses of the scenario, or of what was found in it, where there is one."""
+    """By what it is the same failure: the clauses of the scenario, or of what was found in it, where there is one. When only what
+    the file expects was not met, and nothing else names its clauses, the oracle says what is wrong with the run."""
     every = shrinking.signature(judged)
     if first is None:
         return every
     clauses = {*first.scenario.clauses, *(one.clause for one in first.outcome.findings)}
-    return frozenset((checker, clause) for checker, clause in every if clause in clauses)
+    named = frozenset((checker, clause) for checker, clause in every if clause in clauses)
+    if named or any(one.checker in CHECKER_NAMES for one in first.outcome.findings):
+        return named
+    return frozenset((checker, clause) for checker, clause in every if checker == ORACLE)
 
 
 def _written_document(

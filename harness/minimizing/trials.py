@@ -28,7 +28,7 @@ _SHORT_SECONDS, _SHORT_ALONE_SECONDS = 4, 12
 _PLACE = re.compile(r"^\S*?:\d+:\d+: ")
 _FOUND = re.compile(r"; (?:found|last seen): .*$", re.DOTALL)
 _COUNTED = ("agent: ", "message: ", "update: ", "times: ", "table: ", "count: ")
-_CHECKERS = frozenset(checker.name for checker in CHECKERS)
+CHECKER_NAMES = frozenset(checker.name for checker in CHECKERS)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Tried:
 def signs(outcome: Outcome) -> Signs:
     """What a failure is known again by: what checkers found, and only when they found nothing the expectation or act that
     was not as it should be."""
-    by_checkers = frozenset((one.checker, one.clause) for one in outcome.findings if one.checker in _CHECKERS)
+    by_checkers = frozenset((one.checker, one.clause) for one in outcome.findings if one.checker in CHECKER_NAMES)
     if by_checkers:
         return by_checkers
     return frozenset((one.checker, _FOUND.sub("", _PLACE.sub("", one.explanation))) for one in outcome.findings)
@@ -152,7 +152,7 @@ def _unhurried(
 
 
 def _leeway(wanted: Signs) -> Leeway:
-    if any(checker in _CHECKERS for checker, _ in wanted):
+    if any(checker in CHECKER_NAMES for checker, _ in wanted):
         return "all"
     counts = any(word in told for _, told in wanted for word in _COUNTED)
     return "expectations" if counts else "neutral"

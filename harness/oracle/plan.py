@@ -109,6 +109,16 @@ class Plan:
         """The loops whose bodies contain a step, outermost first."""
         return tuple(reversed([parent for parent in self.above(step) if self.kind(parent) == "loop"]))
 
+    def may_time_out(self, step: str) -> bool:
+        """Whether a step stands, at any depth, in a branch that has a time-out."""
+        for one in (step, *self.above(step)):
+            slot = self.slots.get(one)
+            if slot is not None and self.kind(slot.parent) == "fork_join":
+                config = self.steps[slot.parent]["fork_join_config"]
+                if config["branches"][slot.name].get("timeout_seconds") or config.get("branch_timeout_seconds"):
+                    return True
+        return False
+
     def inside(self, step: str) -> Iterator[str]:
         """A step and all that it contains."""
         yield step

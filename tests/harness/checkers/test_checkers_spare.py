@@ -390,3 +390,25 @@ def test_no_checker_crashes_on_whatever_a_subject_publishes(value: Any, topic: s
     if isinstance(value, dict):
         event.data["value"] = {"run_id": run, "task_id": one.task_id, "step_id": "a", "status": "COMPLETED", **value}  # type: ignore[index]
     judged(story.end())
+
+
+@pytest.mark.parametrize(
+    ("config", "found"), [({"branch_timeout_seconds": 1}, set()), ({}, {("composite_rows", "LOP-12"), ("composite_rows", "FJN-03")})]
+)  # fmt: skip
+def test_a_loop_that_the_time_out_of_its_branch_ended(config: dict[str, Any], found: set[tuple[str, str]]) -> None:
+    """All that was open in the branch is FAILED, a loop that collects errors too; without a time-out it is accused."""
+    branches = {"left": {"steps": ["l"]}, "right": {"steps": ["v"]}}
+    plan = steps(
+        "f",
+        f={"type": "fork_join", "fork_join_config": {"branches": branches, "join_policy": "any", **config}},
+        l={"type": "loop", "loop_config": {"collection": [1], "loop_body": ["x"], "on_error": "collect"}},
+        x={"input_mapping": {"n": 1}},
+        v={"input_mapping": {"n": 3}},
+    )
+    story, run = begun(plan)
+    story.do(run, "x", {"n": 1}, error="the branch timed out")
+    story.do(run, "v", {"n": 3}, {"v": 2})
+    story.composite(run, "l", None, "FAILED")
+    story.composite(run, "f", {"left": None, "right": {"v": 2}})
+    story.over(run)
+    assert clauses(story.end()) == found
