@@ -48,7 +48,8 @@ def judge(
         undecided = str(error)
     findings, crashes = check_all(history)
     told = [_finding(one, history) for one in found]
-    if refusal is not None:
+    # Where it is not known how the run may end, an act may have been in vain for a good reason.
+    if refusal is not None and undecided is None:
         told.append(Finding("timeline", found[0].clause if found else "CMP-01", "act not possible", refusal))
     told += [one for one in findings if one.clause in _DEMANDED]
     return Judged(tuple(told), tuple(found), undecided, tuple(crash.traceback for crash in crashes))

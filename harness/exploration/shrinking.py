@@ -13,6 +13,7 @@ from harness.exploration.fleet import Fleet, Landed, Source
 from harness.exploration.judging import Judged, judge
 from harness.exploration.profiles import Drawn, Enough, draw
 from harness.generation import Case
+from harness.oracle import doubt
 from harness.runner.bench import Bench
 from harness.shrinking import OF_PROCESSES, engine, smaller_cases
 from harness.shrinking.mending import with_changes
@@ -132,7 +133,9 @@ def _with_deaths(case: Case) -> Iterator[Case]:
     for role in ("consumer", "bridge"):
         for agent in case.agents:
             when = {"agent": agent, "calls": {"at_least": 1}}
-            yield with_changes(case, timeline=({"when": when, "kill": role}, {"start": role}, *case.timeline))
+            # An agent that need not be called would have a process wait for its death for ever.
+            if doubt(case.workflow, case.input, case.agents, [{"when": when, "start": role}]) is None:
+                yield with_changes(case, timeline=({"when": when, "kill": role}, {"start": role}, *case.timeline))
 
 
 def _told_death(case: Case) -> str:

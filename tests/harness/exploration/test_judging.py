@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from harness.exploration.judging import judge
+from harness.exploration.shrinking import _with_deaths
 from harness.generation import Case
 from harness.history import Event, HistoryWriter
+from harness.shrinking.mending import with_changes
 
 RUN = "run-11111111-1111-4111-8111-111111111111"
 STARTED, ENDED = "2026-01-01T00:00:01+00:00", "2026-01-01T00:00:02+00:00"
@@ -76,3 +78,23 @@ def test_a_run_as_it_must_be_is_left_alone() -> None:
 def test_what_is_not_allowed_is_found(arguments: Any, told: list[tuple[str, str]]) -> None:
     """An output, an end, no end, and an act that the subject would not do."""
     assert _told(*arguments) == told
+
+
+@pytest.mark.parametrize(("is_disturbed", "told"), [(False, ["act not possible"]), (True, [])])
+def test_what_could_not_be_done_accuses_nobody_where_the_outcome_is_not_known(
+    is_disturbed: bool, told: list[str]
+) -> None:
+    """A process that died may have had an agent called twice, whose second answer is another: the run need not be COMPLETED."""
+    act = {"when": {"run": "r", "is": "COMPLETED"}, "duplicate": {"topic": "requests", "where": {"run_id": "{{r.id}}"}}}
+    case = with_changes(CASE, agents={"w": [{"ok": {"n": 1}}, {"fail": "no"}]}, timeline=(act,))
+    judged = judge(
+        case.key, "COMPLETED", _history({"n": 1}), "what the timeline waits for has not come", is_disturbed=is_disturbed
+    )
+    assert [one.anomaly for one in judged.findings if one.checker == "timeline"] == told
+
+
+def test_a_process_dies_only_at_what_is_sure_to_come_about() -> None:
+    """An agent behind one that fails is not called, and a process that waits for it would never die."""
+    steps = {"a": {"id": "a", "agent_name": "w", "next_step": "b"}, "b": {"id": "b", "agent_name": "v"}}
+    case = Case({"name": "main", "start_step": "a", "steps": steps}, {"w": [{"fail": "no"}], "v": [{"ok": {}}]}, {})
+    assert {act["when"]["agent"] for one in _with_deaths(case) for act in one.timeline if "kill" in act} == {"w"}
