@@ -152,10 +152,8 @@ def expectations(allowed: Allowed, differences: Sequence[Difference]) -> dict[st
     listed = [line for step in steps[:MOST_EXPECTED] if step in allowed.plan.steps for line in _of_step(allowed, step)]
     if not allowed.earlier:
         # What an executor keeps of before a retry beside the newer rows is left to it (TBL-07).
-        unexplained = {
-            one.step: None for one in differences if one.what == "row" and one.clause in ("CMP-08", "CMP-03")
-        }
-        listed += [_at_most(allowed, step) for step in unexplained if step is not None]
+        unexplained = [one.step for one in differences if one.what == "row" and one.clause in ("CMP-08", "CMP-03")]
+        listed += [_at_most(allowed, step) for step in dict.fromkeys(unexplained) if step is not None]
     if any(one.what == "error" and one.step is None for one in differences) and allowed.final.causes:
         words = [said or step for step, said in allowed.final.causes]
         errors = [{"run": RUN, "error": {"contains": _escaped(word)}} for word in dict.fromkeys(words)]

@@ -130,12 +130,16 @@ def shrink_with_deaths(
 
 
 def _with_deaths(case: Case) -> Iterator[Case]:
+    calls = [{"agent": agent, "calls": {"at_least": 1}} for agent in case.agents]
+    # An agent that need not be called would have a process wait for its death for ever.
+    sure = [
+        when
+        for when in calls
+        if doubt(case.workflow, case.input, case.agents, [{"when": when, "start": "any"}]) is None
+    ]
     for role in ("consumer", "bridge"):
-        for agent in case.agents:
-            when = {"agent": agent, "calls": {"at_least": 1}}
-            # An agent that need not be called would have a process wait for its death for ever.
-            if doubt(case.workflow, case.input, case.agents, [{"when": when, "start": role}]) is None:
-                yield with_changes(case, timeline=({"when": when, "kill": role}, {"start": role}, *case.timeline))
+        for when in sure:
+            yield with_changes(case, timeline=({"when": when, "kill": role}, {"start": role}, *case.timeline))
 
 
 def _told_death(case: Case) -> str:

@@ -119,18 +119,16 @@ class _Making:
         """The agents, with that of a step held; None when its script counts calls."""
         name = self.agent_of(step)
         written = self.agents[name]
-        return {**self.agents, name: [{"held": written[0]}]} if _can_be_held(written) else None
+        if not isinstance(written, list) or len(written) != 1 or "slow" in written[0]:
+            return None
+        return {**self.agents, name: [{"held": written[0]}]}
 
     def can_be_held(self) -> dict[str, Mapping[str, Any]]:
         """Steps that are sure to be asked once → the agents, with that of the step held."""
         return {step: held for step in self.sure_steps() if (held := self.with_held(step)) is not None}
 
-    def has_begun(self, step: str) -> Json:
-        return {"agent": self.agent_of(step), "calls": {"at_least": 1}}
-
-
-def _can_be_held(written: Json) -> bool:
-    return isinstance(written, list) and len(written) == 1 and "slow" not in written[0]
+    def has_begun(self, step: str, calls: int = 1) -> Json:
+        return {"agent": self.agent_of(step), "calls": {"at_least": calls}}
 
 
 def _cancel(making: _Making) -> Changed | None:
@@ -245,10 +243,11 @@ def _together(making: _Making) -> Changed | None:
     """An agent is held until others that start without waiting for it have answered, or itself has been asked by all iterations
     that run side by side (PAR-02, FJN-01, LOP-05)."""
     held = making.can_be_held()
+    sure = making.sure_steps()
     pairs = [
         (step, other)
         for step in held
-        for other in making.sure_steps()
+        for other in sure
         if other != step
         and _is_beside(making.plain, step, other)
         # A reset connection is no answer.
@@ -262,13 +261,10 @@ def _together(making: _Making) -> Changed | None:
         return making.workflow, held[step], ({"when": when, "release": making.agent_of(step)},)
     if loops:
         step = making.choose.one_of(list(loops))
-        name = making.agent_of(step)
-        agents = {**making.agents, name: [{"held": making.agents[name][0]}]}
-        return (
-            making.workflow,
-            agents,
-            ({"when": {"agent": name, "calls": {"at_least": loops[step]}}, "release": name},),
-        )
+        agents = making.with_held(step)
+        assert agents is not None
+        act = {"when": making.has_begun(step, loops[step]), "release": making.agent_of(step)}
+        return making.workflow, agents, (act,)
     return None
 
 
@@ -288,7 +284,7 @@ def _asked_side_by_side(making: _Making) -> dict[str, int]:
             and plan.kind(step) == "agent"
             and not any(one.may_be_absent for one in asked)
             and min(len(asked), most) > 1
-            and _can_be_held(making.agents[making.agent_of(step)])
+            and making.with_held(step) is not None
             and [making.agent_of(one) for one in plan.agents].count(making.agent_of(step)) == 1
         ):
             found[step] = min(len(asked), most)

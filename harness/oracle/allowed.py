@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.oracle.acts import ENDS, Act, acts_of
 from harness.oracle.answers import AgentScript
 from harness.oracle.interpretation import SURE_SECONDS, interpret
 from harness.oracle.plan import NotAPlan, Plan
 from harness.oracle.rounds import Round
 from harness.oracle.wildcards import Undecided
 
-_ENDS = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 _REPEATING = frozenset({"kill", "stop", "restart", "pause", "remove", "add", "redeliver", "fault", "cut"})
 
 
@@ -57,24 +57,7 @@ def allowed(
     except NotAPlan as error:
         raise Undecided(f"the oracle does not follow the workflow: {error}") from error
     scripts = {name: AgentScript.of(name, written) for name, written in agents.items()}
-    return _Walk(plan, given, scripts).through(list(_acts(timeline)))
-
-
-@dataclass(frozen=True)
-class _Act:
-    word: str
-    arguments: Mapping[str, Any]
-    when: Mapping[str, Any]
-
-
-def _acts(timeline: Sequence[Any]) -> Iterator[_Act]:
-    for written in timeline:
-        ((word, arguments),) = ((key, value) for key, value in written.items() if key != "when")
-        if word == "all":
-            yield from _acts(arguments)
-        else:
-            long = arguments if isinstance(arguments, Mapping) else {"": arguments}
-            yield _Act(word, long, written.get("when") or {})
+    return _Walk(plan, given, scripts).through(list(acts_of(timeline)))
 
 
 class _Walk:
@@ -87,9 +70,9 @@ class _Walk:
         self._rounds: list[Round] = []
         self._is_cut = self._was_cut = self._cut_is_sure = False
 
-    def through(self, acts: list[_Act]) -> Allowed:
+    def through(self, acts: list[Act]) -> Allowed:
         if acts and not any(act.word == "execute" for act in acts):
-            acts = [_Act("execute", {}, {}), *acts]
+            acts = [Act("execute", {}, {}), *acts]
         self._force_answers(acts)
         if any(_repeats_calls(act) for act in acts):
             self._demand_pure("calls may be made twice")
@@ -111,8 +94,8 @@ class _Walk:
             self._plan, frozenset(statuses), final, tuple(self._rounds[:-1]), self._is_cut, self._was_cut
         )  # fmt: skip
 
-    def _cancel(self, act: _Act, so_far: list[_Act]) -> None:
-        if act.when.get("is") in _ENDS and "step" not in act.when:
+    def _cancel(self, act: Act, so_far: list[Act]) -> None:
+        if act.when.get("is") in ENDS and "step" not in act.when:
             return
         if self._is_cut:
             return
@@ -126,13 +109,13 @@ class _Walk:
             if one.is_asked and not one.may_be_absent and not one.is_kept
         }
 
-    def _is_held(self, name: str, so_far: list[_Act]) -> bool:
+    def _is_held(self, name: str, so_far: list[Act]) -> bool:
         script = self._scripts.get(name)
         if script is None or not all("held" in entry for entry in script.entries):
             return False
-        return all(_only(act, "agent") != name for act in so_far if act.word == "release")
+        return all(act.about("agent") != name for act in so_far if act.word == "release")
 
-    def _retry(self, act: _Act) -> None:
+    def _retry(self, act: Act) -> None:
         resume = act.arguments.get("from")
         last = self._rounds[-1]
         if self._is_cut:
@@ -152,14 +135,14 @@ class _Walk:
             before = {path: one for path, one in before.items() if path[0][1] not in again}
         self._rounds.append(interpret(self._plan, self._given, self._scripts, before=before, calls=last.calls))
 
-    def _force_answers(self, acts: list[_Act]) -> None:
+    def _force_answers(self, acts: list[Act]) -> None:
         """A result in the bridge's place is the first one when the agent's own is held back (DEL-03)."""
         for index, act in enumerate(acts):
             if act.word != "answer":
                 continue
             step = str(act.arguments["step"])
             name = str(self._plan.steps[step].get("agent_name"))
-            if act.when.get("is") in _ENDS:
+            if act.when.get("is") in ENDS:
                 continue
             if not self._is_held(name, acts[:index]) or len(self._plan.loops_around(step)) or self._is_shared(name):
                 raise Undecided("which of two results is the first depends on a race")
@@ -189,20 +172,15 @@ class _Walk:
                     raise Undecided("a time-out may be over before a process is back")
 
 
-def _repeats_calls(act: _Act) -> bool:
+def _repeats_calls(act: Act) -> bool:
     topic = act.arguments.get("topic")
     return act.word in _REPEATING or (act.word == "duplicate" and topic in (None, "tasks"))
 
 
-def _waits_for_the_cancellation(act: _Act) -> bool:
+def _waits_for_the_cancellation(act: Act) -> bool:
     """Nothing orders two topics: a request that follows its cancellation at once may be read before it."""
     message = act.when.get("message") or {}
     return message.get("topic") == "cancellations" and "consumed" in message
-
-
-def _only(act: _Act, name: str) -> object:
-    found: object = act.arguments.get(name, act.arguments.get(""))
-    return found
 
 
 def _nothing(of: Round) -> Round:

@@ -3,16 +3,16 @@ contract."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.oracle.acts import ENDS, acts_of
 from harness.oracle.allowed import Allowed, allowed
 from harness.oracle.plan import Plan
 from harness.oracle.rounds import Execution, Path, shown_path
 from harness.oracle.wildcards import Undecided
 
 Json = Any
-_ENDS = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 
 
 def doubt(
@@ -42,18 +42,15 @@ class _Reach:
     def __init__(self, known: Allowed, agents: Mapping[str, Json], acts: Sequence[Mapping[str, Json]]) -> None:
         self._known = known
         self._plan = known.plan
-        self._acts = [*_each(acts)]
+        self._acts = [*acts_of(acts)]
         self._held = self._executions_held(agents)
 
     def of_act(self, act: Mapping[str, Json]) -> str | None:
-        acts = [*_each([act])]
-        if (
-            any("retry" in one for one in acts)
-            and not _waits_for_an_end(act)
-            and not any(map(_waits_for_an_end, self._acts))
-        ):
+        retries = any(one.word == "retry" for one in acts_of([act]))
+        when = act.get("when") or {}
+        if retries and not _is_of_an_end(when) and not any(_is_of_an_end(one.when) for one in self._acts):
             return "a run is retried that may not have ended"
-        return self._of_condition(act.get("when") or {})
+        return self._of_condition(when)
 
     def of_end(self) -> str | None:
         if self._held and self._known.statuses != {"CANCELLED"}:
@@ -73,7 +70,7 @@ class _Reach:
         return None
 
     def _of_run(self, status: str) -> str | None:
-        if status not in _ENDS:
+        if status not in ENDS:
             return None
         if self._known.statuses != {status}:
             return f"the run need not be {status}, it may be {' or '.join(sorted(self._known.statuses))}"
@@ -120,24 +117,11 @@ class _Reach:
 
     def _executions_held(self, agents: Mapping[str, Json]) -> list[Execution]:
         """Those that stand still at their agents, if they are reached."""
-        released = {str(_of(act["release"], "agent")) for act in self._acts if "release" in act}
+        released = {str(act.about("agent")) for act in self._acts if act.word == "release"}
         # The result of another stands for that of the agent.
-        answered = {str(act["answer"]["step"]) for act in self._acts if "answer" in act and "step" in act["answer"]}
+        answered = {str(act.arguments["step"]) for act in self._acts if act.word == "answer"}
         held = {name for name, written in agents.items() if name not in released and _may_hold(written)}
         return [one for one in self._asked() if self._agent_of(one) in held and one.step not in answered]
-
-
-def _each(acts: Sequence[Mapping[str, Json]]) -> Iterator[Mapping[str, Json]]:
-    """Acts, those that are done together one by one."""
-    for act in acts:
-        if "all" in act:
-            yield from _each(act["all"])
-        else:
-            yield act
-
-
-def _of(argument: Json, name: str) -> Json:
-    return argument.get(name) if isinstance(argument, Mapping) else argument
 
 
 def _may_hold(value: Json) -> bool:
@@ -146,8 +130,8 @@ def _may_hold(value: Json) -> bool:
     return isinstance(value, (list, tuple)) and any(map(_may_hold, value))
 
 
-def _waits_for_an_end(act: Mapping[str, Json]) -> bool:
-    when = act.get("when") or {}
+def _is_of_an_end(when: Mapping[str, Json]) -> bool:
+    """Whether a condition is that the run has ended in a way from which it can be retried."""
     return "step" not in when and when.get("is") in ("FAILED", "CANCELLED")
 
 

@@ -314,7 +314,7 @@ class _Working:
                 path,
                 name,
                 scope,
-                branch.get("timeout_seconds") or config.get("branch_timeout_seconds"),
+                self._plan.time_out(step, name),
             )
             for name, branch in config["branches"].items()
         ]

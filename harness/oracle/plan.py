@@ -109,15 +109,21 @@ class Plan:
         """The loops whose bodies contain a step, outermost first."""
         return tuple(reversed([parent for parent in self.above(step) if self.kind(parent) == "loop"]))
 
+    def time_out(self, fork: str, branch: str) -> float | None:
+        """The seconds that a branch of a fork_join may take, its own before those of all; None when it has no time-out."""
+        config = self.steps[fork]["fork_join_config"]
+        seconds: float | None = config["branches"][branch].get("timeout_seconds") or config.get(
+            "branch_timeout_seconds"
+        )
+        return seconds
+
     def may_time_out(self, step: str) -> bool:
         """Whether a step stands, at any depth, in a branch that has a time-out."""
-        for one in (step, *self.above(step)):
-            slot = self.slots.get(one)
-            if slot is not None and self.kind(slot.parent) == "fork_join":
-                config = self.steps[slot.parent]["fork_join_config"]
-                if config["branches"][slot.name].get("timeout_seconds") or config.get("branch_timeout_seconds"):
-                    return True
-        return False
+        slots = [self.slots[one] for one in (step, *self.above(step)) if one in self.slots]
+        return any(
+            self.kind(slot.parent) == "fork_join" and self.time_out(slot.parent, str(slot.name)) is not None
+            for slot in slots
+        )
 
     def inside(self, step: str) -> Iterator[str]:
         """A step and all that it contains."""

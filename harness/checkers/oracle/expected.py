@@ -295,7 +295,7 @@ class Oracle:
         for name in names:
             branch = config["branches"][name]
             ended = self._sequence(list(branch["steps"]), context)
-            has_time_out = branch.get("timeout_seconds") or config.get("branch_timeout_seconds")
+            has_time_out = self.plan.time_out(step, name) is not None
             # Of a branch of which no end can be told nothing is said, least of all that only its time-out can have ended it.
             ends = [end for _, end in ended] if ended else None
             ways.append([*ends, Ended("FAILED", None)] if ends is not None and has_time_out else ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.mutants.catalogue import replacements, transport
+from tests.mutants.catalogue.runs import FENCE
 from tests.mutants.mutant import Mutant, in_consumer
 from tests.mutants.patching import Edit, Sql, Wrap
 
@@ -13,7 +14,6 @@ _LOOP = "system.consumer.loop"
 _MESSAGES = "system.consumer.messages"
 _STORE = "system.consumer.store"
 _WRITE = "system.consumer.executor:Executor._write"
-_FENCE = "AND r.revision = x.seen_revision AND r.status IS NOT DISTINCT FROM x.seen_status"
 
 DELIVERY: tuple[Mutant, ...] = (
     in_consumer(
@@ -174,7 +174,7 @@ GROUPS_AND_ISOLATION: tuple[Mutant, ...] = (
         "A process that was paused or overtaken writes over what others have done since.",
         "GRP-05",
         ("consumer",),
-        (Sql(f"{_STORE}:_WRITE", _FENCE, ""),),
+        (Sql(f"{_STORE}:_WRITE", FENCE, ""),),
         also=("CAN-01", "CAN-09", "GRP-06", "OBS-05"),
         processes=2,
     ),

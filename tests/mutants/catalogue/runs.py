@@ -10,7 +10,7 @@ _DECIDE = "system.engine.decide"
 _FOLDING = "system.consumer.folding:Folding"
 _PROGRESS = "system.engine.progress:Progress"
 _STORE = "system.consumer.store"
-_FENCE = "AND r.revision = x.seen_revision AND r.status IS NOT DISTINCT FROM x.seen_status"
+FENCE = "AND r.revision = x.seen_revision AND r.status IS NOT DISTINCT FROM x.seen_status"
 
 COMPLETION: tuple[Mutant, ...] = (
     in_consumer(
@@ -202,7 +202,7 @@ CANCELLATION: tuple[Mutant, ...] = (
         "A run that was cancelled while RUNNING goes on, and COMPLETED is written over CANCELLED.",
         "CAN-01",
         Wrap("system.consumer.loop:ConsumerLoop._execute", replacements.deaf_to_cancellations),
-        Sql(f"{_STORE}:_WRITE", _FENCE, "AND r.status IN (x.seen_status, 'CANCELLED')"),
+        Sql(f"{_STORE}:_WRITE", FENCE, "AND r.status IN (x.seen_status, 'CANCELLED')"),
         also=("CAN-02", "TBL-03"),
     ),
     in_consumer(
@@ -243,9 +243,7 @@ CANCELLATION: tuple[Mutant, ...] = (
             "r.run_id, r.workflow_name, CASE WHEN r.status = 'CANCELLED' AND r.started_at IS NOT NULL"
             " THEN 'RUNNING' ELSE r.status END AS status, r.revision",
         ),
-        Sql(
-            f"{_STORE}:_WRITE", _FENCE, "AND r.revision = x.seen_revision AND r.status IN (x.seen_status, 'CANCELLED')"
-        ),
+        Sql(f"{_STORE}:_WRITE", FENCE, "AND r.revision = x.seen_revision AND r.status IN (x.seen_status, 'CANCELLED')"),
         Wrap("system.consumer.loop:ConsumerLoop._execute", replacements.remembering_cancellations_in_memory),
         also=("CAN-01", "GRP-06"),
     ),
