@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
@@ -294,8 +295,10 @@ class AgentServer:
                 reset(request.transport)
                 return web.Response(status=500)
             tell("answered", response.status, response.body if isinstance(response.body, bytes) else None)
-            await response.prepare(request)
-            await response.write_eof()
+            # A caller that leaves in this very moment has not got it.
+            with contextlib.suppress(ConnectionResetError):
+                await response.prepare(request)
+                await response.write_eof()
             ending, status = "answered", response.status
             return response
         finally:

@@ -21,10 +21,12 @@ from harness.checkers import (
     identity,
     inputs,
     isolation,
+    listings,
     messages,
     observability,
     order,
     parallelism,
+    rows,
     statuses,
     times,
 )
@@ -52,6 +54,8 @@ CHECKERS: tuple[Checker, ...] = (
     *messages.CHECKERS,
     *bridge.CHECKERS,
     *calls.CHECKERS,
+    *rows.CHECKERS,
+    *listings.CHECKERS,
 )
 
 

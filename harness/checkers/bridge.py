@@ -17,6 +17,7 @@ Calls = list[tuple[Event, Event | None]]
 
 _DEFAULTS = {"max_retries": 3, "initial_delay_ms": 1000, "max_delay_ms": 30000, "backoff_multiplier": 2}
 _IMPROBABLE = 1e-6
+_SURELY_IN_TIME_MS = 5000
 
 
 def _called(seen: Views) -> Iterator[tuple[str, Task, Calls]]:
@@ -66,8 +67,9 @@ def _retries(history: History) -> list[Finding]:
 
     Judged in histories in which nothing was disturbed, for tasks that were published once, so that every call is the bridge's
     own decision. A call that the agent answered with 4xx other than 429 (AGT-12), or with a JSON-RPC result or error, which
-    is an answer (AGT-11), is the last one, unless its caller had left before. The number of calls is judged only where the
-    history tells the agent's retry_config.
+    is an answer (AGT-11), is the last one, unless its caller had left before, or may have: an agent whose record gives it little
+    time may answer in the moment in which that is over. The number of calls is judged only where the history tells the agent's
+    retry_config.
     """
     found = []
     seen = views(history)
@@ -76,7 +78,7 @@ def _retries(history: History) -> list[Finding]:
     for run, task, calls in _called(seen):
         if _copies(seen, run, task) != 1:
             continue
-        for (call, answer), (again, _) in pairwise(calls):
+        for (call, answer), (again, _) in pairwise(calls) if not _is_hurried(seen, task) else ():
             is_answer = answer is not None and answer["ending"] == "answered" and answer.seq < again.seq
             clause = _final(answer) if answer is not None and is_answer else None
             if answer is not None and clause is not None:
@@ -94,6 +96,12 @@ def _retries(history: History) -> list[Finding]:
             events = (task.first.seq, calls[-1][0].seq)
             found.append(Finding("retries", "AGT-11", "too many retries", explanation, events, run))
     return found
+
+
+def _is_hurried(seen: Views, task: Task) -> bool:
+    """Whether an agent has so little time that a busy machine may use it up."""
+    timeout_ms = (seen.agent_records.get(task.agent) or {}).get("timeout_ms")
+    return isinstance(timeout_ms, int) and timeout_ms < _SURELY_IN_TIME_MS
 
 
 def _final(answer: Event) -> str | None:

@@ -97,6 +97,7 @@ class RunView:
     made: Event | None
     reads: list[Read] = field(default_factory=list)
     rest_steps: list[Event] = field(default_factory=list)
+    rest_logs: list[Event] = field(default_factory=list)
     snapshots: list[Event] = field(default_factory=list)
     results: list[Event] = field(default_factory=list)
     updates: list[Event] = field(default_factory=list)

@@ -111,6 +111,8 @@ class Views:
             view.reads.append(Read(event["body"], "rest", event.seq, event.at, request.seq, request.at))
         elif word == ("GET", "steps") and event["status"] == 200:
             view.rest_steps.append(event)
+        elif word == ("GET", "logs") and event["status"] == 200:
+            view.rest_logs.append(event)
 
     def plays(self, role: str) -> bool:
         """Whether the subject has this role. `begin` names the subject's roles; without it, all are taken for its own."""

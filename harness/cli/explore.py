@@ -17,10 +17,10 @@ from harness.cli.durations import Duration
 from harness.document import MistakesFound
 from harness.exploration.failures import DIRECTORY, PASSES, FailureDatabase, UnusableFailure
 from harness.exploration.features import CLAUSES
-from harness.exploration.found import Found, told_first, write_up
+from harness.exploration.found import Found, made_small, told_first
+from harness.exploration.judging import WISHED
 from harness.exploration.profiles import PROFILES
 from harness.exploration.session import Counts, Explorer, Failure
-from harness.exploration.shrinking import shrink, shrink_with_deaths
 from harness.generation import Case
 from harness.runner import reporting
 from harness.runner.bench import Bench
@@ -62,6 +62,7 @@ _GUARANTEE = (
 @click.option(
     "--leave-processes-alone", "is_gentle", is_flag=True, help="Kill, stop, add and remove no process of the subject."
 )
+@click.option("--should", "holds_to_should", is_flag=True, help="Hold SUBJECT to what it SHOULD do as well.")
 @click.option(
     "--shrink-for",
     type=Duration(),
@@ -88,6 +89,7 @@ _GUARANTEE = (
 def explore(
     subject_file: Path, seconds: float | None, most_runs: int | None, profile: str, seed: int, in_flight: int,
     keep_going: bool, shrink_for: float, kept: Path, forget_after: int, is_gentle: bool, stack: StackKind, directory: Path,
+    holds_to_should: bool,
 ) -> None:  # fmt: skip
     """Draw workflows, agents, inputs and disorder, carry them out on SUBJECT, and hold what comes of them to the contract.
 
@@ -109,13 +111,21 @@ def explore(
         click.echo(str(mistakes), err=True)
         sys.exit(UNUSABLE)
     again = ["plumbline", "explore", str(subject_file), "--profile", profile, "--seed", str(seed)]
+    again += ["--should"] if holds_to_should else []
     reporting.clear(directory)
     wanted = PROFILES[profile].seconds if seconds is None else seconds
     try:
         with contextlib.ExitStack() as ending:
             bench = bench_maker(subject, stack)(ending)
             explorer = ending.enter_context(
-                Explorer(profile, seed, in_flight=in_flight, known=known, disturbs=not is_gentle)
+                Explorer(
+                    profile,
+                    seed,
+                    in_flight=in_flight,
+                    known=known,
+                    disturbs=not is_gentle,
+                    also=WISHED if holds_to_should else frozenset(),
+                )
             )
             counts = explorer.explore(
                 bench,
@@ -134,7 +144,7 @@ def explore(
         sys.exit(UNKNOWN)
     outcomes = _outcomes(counts, found, subject, seed)
     reporting.write(outcomes, subject, directory, lambda outcome: _again(outcome, subject_file, again))
-    _write_counts(counts, directory)
+    _write_counts(counts, found, directory)
     sys.exit(_conclude(counts, found, console, directory))
 
 
@@ -179,26 +189,16 @@ def _shrunk(counts: Counts, bench: Bench, console: Console, directory: Path, aga
         if len(found) >= _MOST_SHRUNK or first.clause in explained:
             continue
         explained.add(first.clause)
-        small = shrink(
-            failure.drawn,
-            failure.landed.case,
-            failure.signature,
+        one = made_small(
+            failure,
             bench,
+            directory,
+            again,
             seconds,
             lambda told: console.print(f"  {told}", style="dim", markup=False),
         )
-        if small.smallest is None and failure.landed.is_disturbed:
-            console.print("  it never failed by itself; deaths of processes are put into its timeline", style="dim")
-            small = shrink_with_deaths(
-                failure.landed.case,
-                failure.signature,
-                bench,
-                seconds,
-                lambda told: console.print(f"  {told}", style="dim", markup=False),
-            )
-        one = write_up(failure, small, bench, directory, again, failure.landed.seconds)
         found.append(one)
-        console.print(f"  {one.scenario} ({small.attempts} attempts)", markup=False)
+        console.print(f"  {one.scenario} ({one.shrunk.attempts} attempts)", markup=False)
         console.print(one.scenario.read_text(encoding="utf-8"), style="dim", markup=False, highlight=False)
     return found
 
@@ -241,7 +241,7 @@ def _doubt(counts: Counts) -> str | None:
     return None if counts.judged else "no run was judged"
 
 
-def _write_counts(counts: Counts, directory: Path) -> None:
+def _write_counts(counts: Counts, found: list[Found], directory: Path) -> None:
     every = {clause.id for clause in contract.clauses()}
     data = {
         "format": "plumbline-exploration-1",
@@ -257,6 +257,7 @@ def _write_counts(counts: Counts, directory: Path) -> None:
         "clauses": sorted(counts.clauses & every),
         "problems": counts.problems,
         "deaths": counts.deaths,
+        "found": [{"scenario": one.scenario.name, "fails": one.fails} for one in found],
     }
     (directory / "exploration.json").write_text(json.dumps(data, ensure_ascii=False, indent=1), encoding="utf-8")
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from harness.generation import WAYS, Case
 from harness.generation.needs import needs_of
+from harness.generation.over_rest import clause_of_misuse
 from harness.oracle.plan import Plan
 
 CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -50,6 +51,11 @@ CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "agent answers no JSON-RPC": ("AGT-10",),
     "agent is away": ("AGT-11", "AGT-13"),
     "agent refuses": ("AGT-12",),
+    "agent takes too long": ("AGT-15",),
+    "agent is away for long": ("AGT-14",),
+    "agent demands credentials": ("AGT-18",),
+    "agent is unknown": ("AGT-19",),
+    "agent answers with artifacts": ("AGT-06",),
     "act cancel": ("CAN-01", "CAN-02", "CAN-03"),
     "act cancel before its run": ("CAN-05",),
     "act retry": ("RES-01", "RES-02", "RES-04", "RES-08"),
@@ -57,7 +63,14 @@ CLAUSES: Final[Mapping[str, tuple[str, ...]]] = {
     "act duplicate": ("DEL-01", "DEL-02"),
     "act answer": ("DEL-03", "DEL-04"),
     "act release": ("DEL-06",),
+    "act answer null": ("CMP-14",),
+    "act answer without a message": ("FAI-07",),
+    "act answer without a key": ("MSG-03",),
+    "another run": ("ISO-01", "ISO-05", "MSG-13"),
     "over REST": ("API-02", "API-11"),
+    "misuse of the API": ("API-22", "API-24", "RES-07"),
+    "reading over REST": ("API-20", "API-25"),
+    "by its request alone": ("CMP-13",),
     "invalid definition": ("DEF-16",),
     "invalid plan": ("FAI-06",),
     **{f"invalid: {way}": (clause,) for way, clause in WAYS.items()},
@@ -72,6 +85,8 @@ def features(case: Case) -> frozenset[str]:
     found = {*_of_steps(case), *_of_references(case), *_of_agents(case), *_of_acts(case)}
     if case.via == "rest":
         found.add("over REST")
+    if case.via == "message":
+        found.add("by its request alone")
     return frozenset(found)
 
 
@@ -149,11 +164,14 @@ def _of_references(case: Case) -> Iterator[str]:
 
 _WORDS: Final = {
     "fail": "agent fails", "rpc_error": "agent answers an error", "body": "agent answers no JSON-RPC",
-    "reset": "agent is away",
+    "reset": "agent is away", "hang": "agent takes too long",
 }  # fmt: skip
 
 
 def _of_agents(case: Case) -> Iterator[str]:
+    for written in case.agents.values():
+        if isinstance(written, Mapping):
+            yield from _of_a_record(written)
     waiting: list[Any] = [
         entry
         for written in case.agents.values()
@@ -168,15 +186,42 @@ def _of_agents(case: Case) -> Iterator[str]:
             yield "agent is away" if code == 429 or code >= 500 else "agent refuses"
         elif word == "held":
             waiting.append(argument)
+        elif word == "ok" and "artifacts" in argument:
+            yield "agent answers with artifacts"
         elif word in ("slow", "if"):
             waiting += [argument[name] for name in ("then", "else") if name in argument]
+
+
+def _of_a_record(written: Mapping[str, Any]) -> Iterator[str]:
+    if "auth" in written:
+        yield "agent demands credentials"
+    if not written.get("registered", True) or written.get("status") == "inactive":
+        yield "agent is unknown"
+    if "initial_delay_ms" in (written.get("retry_config") or {}):
+        yield "agent is away for long"
 
 
 def _of_acts(case: Case) -> Iterator[str]:
     for act in case.timeline:
         word = next(name for name in act if name not in ("when", "before"))
-        yield f"act {word}"
+        if word == "execute":
+            yield "another run"
+        elif word == "rest":
+            yield "misuse of the API" if clause_of_misuse(act) is not None else "reading over REST"
+        else:
+            yield f"act {word}"
+        if word == "answer":
+            yield from _of_a_result(act["answer"])
         if act.get("before"):
             yield "act cancel before its run"
         if word == "retry" and isinstance(act["retry"], Mapping):
             yield "act retry from a step"
+
+
+def _of_a_result(answer: Mapping[str, Any]) -> Iterator[str]:
+    if answer.get("output", "") is None:
+        yield "act answer null"
+    if "error" in answer and not answer["error"]:
+        yield "act answer without a message"
+    if "key" in answer:
+        yield "act answer without a key"

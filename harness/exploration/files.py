@@ -56,6 +56,18 @@ def document(
     return {**found, "expect": expect} if expect else found
 
 
+def among_others(data: Mapping[str, Json], count: int) -> dict[str, Json]:
+    """The data of a scenario file of one plain run, with so many of its kind instead, asked for at once."""
+    (first, *rest) = data["timeline"]
+    asked = {**first, "execute": {**first["execute"], "count": count, "via": "kafka"}}
+    expect = {
+        mode: kept
+        for mode, listed in data.get("expect", {}).items()
+        if (kept := [one for one in listed if f"{{{{{RUN}.id}}}}" not in repr(one)])
+    }
+    return {**data, "timeline": [asked, *rest], "expect": expect}
+
+
 def _refused_document(case: Case, guarantee: str, clauses: Sequence[str]) -> dict[str, Json]:
     """An invalid definition, offered to the API: refused, its place named, and nothing of it left."""
     flaw = case.flaw or {}
@@ -99,7 +111,7 @@ def _plain(definition: Mapping[str, Json]) -> Mapping[str, Json]:
 
 def _agent(name: str, written: Any) -> Agent:
     long = written if isinstance(written, Mapping) else {"script": written}
-    known = ("per", "retry_config", "registered", "status")
+    known = ("per", "timeout_ms", "retry_config", "auth", "registered", "status")
     return Agent(name=name, script=tuple(long["script"]), **{word: long[word] for word in known if word in long})
 
 
@@ -133,7 +145,9 @@ def expected_of(case: Case, judged: Judged) -> dict[str, Json]:
         asked = {"message": {"topic": "tasks", "where": {"run_id": "{{r.id}}"}}, "count": 0}
         return {} if case.is_refused else {"eventually": [{"run": RUN, "is": "FAILED"}], "finally": [said, asked]}
     try:
-        return expectations(case.allowed(), judged.differences)
+        expected = expectations(case.allowed(), judged.differences)
+        ends = [_end_of(name, case.allowed(run=name)) for name in case.others]
+        return {**expected, "eventually": [*expected["eventually"], *ends]}
     except Undecided:
         ends = [{"run": RUN, "is": status} for status in ("COMPLETED", "FAILED", "CANCELLED")]
         return {"eventually": [{"any": ends}]}
@@ -141,9 +155,7 @@ def expected_of(case: Case, judged: Judged) -> dict[str, Json]:
 
 def expectations(allowed: Allowed, differences: Sequence[Difference]) -> dict[str, Json]:
     """What a scenario file expects of a case: how the run ends, and what the differing steps come to."""
-    statuses = sorted(allowed.statuses)
-    ends = [{"run": RUN, "is": status} for status in statuses]
-    found: dict[str, Json] = {"eventually": [ends[0] if len(ends) == 1 else {"any": ends}]}
+    found: dict[str, Json] = {"eventually": [_end_of(RUN, allowed)]}
     if allowed.is_cut:
         return found
     steps = list(dict.fromkeys(one.step for one in differences if one.step is not None))
@@ -159,6 +171,11 @@ def expectations(allowed: Allowed, differences: Sequence[Difference]) -> dict[st
         errors = [{"run": RUN, "error": {"contains": _escaped(word)}} for word in dict.fromkeys(words)]
         listed.append(errors[0] if len(errors) == 1 else {"any": errors})
     return {**found, "finally": listed} if listed else found
+
+
+def _end_of(run: str, allowed: Allowed) -> dict[str, Json]:
+    ends: list[dict[str, Json]] = [{"run": run, "is": status} for status in sorted(allowed.statuses)]
+    return ends[0] if len(ends) == 1 else {"any": ends}
 
 
 def _of_step(allowed: Allowed, step: str) -> list[dict[str, Json]]:

@@ -178,13 +178,16 @@ class Fleet:
         if now - self._polled_at < _STATUS_SECONDS:
             return
         self._polled_at = now
-        waiting = {run_id: flight for flight in self._flights if not flight.has_ended for run_id in flight.run_ids()}
+        waiting = {run_id: flight for flight in self._flights if not flight.has_ended for run_id in flight.open_runs()}
         for flight in self._flights:
             if flight.case.is_refused:
                 flight.has_ended = flight.acts_are_done
         for run_id in self._statuses.ended(list(waiting)):
             flight = waiting[run_id]
-            flight.has_ended = flight.acts_are_done
+            # What a timeline still does to a run may begin it anew.
+            if flight.acts_are_done:
+                flight.ended_runs.add(run_id)
+            flight.has_ended = flight.acts_are_done and not flight.open_runs()
             flight.last_event = max(flight.last_event, now) if flight.has_ended else flight.last_event
 
     def _settle(self, landed: Callable[[Landed], None]) -> None:

@@ -82,6 +82,9 @@ class Flight:
         """Whether something was done to processes while it was under way."""
 
         self.has_ended = False
+        self.ended_runs: set[str] = set()
+        """Runs that have been seen at their end since the last act."""
+
         self.row_changes = -1
         self._began(bench)
         self.writer.listen(self._hear)
@@ -117,8 +120,9 @@ class Flight:
 
     @property
     def is_bulk(self) -> bool:
-        """Whether it begins with a plain execution, which can be asked for together with others."""
-        return self.case.via in (None, "kafka") and self.scenario.timeline[0].word == "execute"
+        """Whether it begins with a plain execution, which can be asked for together with others, and makes no other run."""
+        is_plain = self.case.via in (None, "kafka") and self.scenario.timeline[0].word == "execute"
+        return is_plain and not self.case.others
 
     @property
     def refused_name(self) -> str | None:
@@ -147,8 +151,12 @@ class Flight:
         """The runs that were made."""
         return list(self.world.made)
 
+    def open_runs(self) -> list[str]:
+        """Those that have not been seen at their end since the last act."""
+        return [run_id for run_id in self.world.made if run_id not in self.ended_runs]
+
     def status(self) -> str | None:
-        """The run's last status."""
+        """The last status of the run that was made first."""
         for run_id in self.world.made:
             row = self.world.view.run(run_id).row
             return None if row is None else str(row.get("status"))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import contract
 from harness.document import MistakesFound
-from harness.exploration.files import document, expected_of, text_of, with_case
-from harness.exploration.judging import CHECKER, Judged
+from harness.exploration.deaths import roles_met, shrink_with_deaths
+from harness.exploration.files import among_others, document, expected_of, text_of, with_case
+from harness.exploration.judging import CHECKER
 from harness.exploration.session import Failure
-from harness.exploration.shrinking import Shrunk
-from harness.generation import Case
+from harness.exploration.shrinking import Shrunk, shrink
 from harness.history import Event
 from harness.history.file import encode
 from harness.runner import run
@@ -21,6 +22,9 @@ from harness.runner.bench import Bench
 from harness.scenario import load
 from harness.verdict import Finding, Outcome
 
+Json = Any
+
+_COMPANY = 40
 _MOST_CLAUSES = 4
 _FOLDER = "found"
 _TRIES = 3
@@ -28,17 +32,37 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Found:
-    """A failure in its last form. `scenario` is its file; `outcome` what came of that file, or of the run itself when it
-    did not fail again."""
+    """A failure in its last form. `scenario` is its file; `outcome` what came of that file, or of the run itself where
+    `fails` is false: the file did not fail."""
 
     failure: Failure
     shrunk: Shrunk
     scenario: Path
     outcome: Outcome
+    fails: bool
 
 
-def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, again: str, seconds: float) -> Found:
-    """Write the scenario file and the history of the smallest failing run, and carry the file out."""
+def made_small(
+    failure: Failure, bench: Bench, directory: Path, again: str, seconds: float, told: Callable[[str], None]
+) -> Found:
+    """A failure made smaller for so long, and written as a scenario file. Where it does not come by itself, or its file does not
+    fail, deaths of processes are put into its timeline if it felt one, for so long again."""
+    landed = failure.landed
+    small = shrink(failure.drawn, landed.case, failure.signature, bench, seconds, told)
+    found = write_up(failure, small, bench, directory, again)
+    if found.fails or not landed.is_disturbed:
+        return found
+    told("it does not fail by itself; deaths of processes are put into its timeline")
+    small = shrink_with_deaths(landed, failure.signature, bench, seconds, told)
+    if small.smallest is None:
+        return found
+    found.scenario.unlink()
+    return write_up(failure, small, bench, directory, again)
+
+
+def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, again: str) -> Found:
+    """Write the scenario file and the history of the smallest failing run, and carry the file out: alone, and where that does not
+    fail, among others of its kind."""
     landed, judged = failure.landed, failure.judged
     if shrunk.smallest is not None:
         landed, judged = shrunk.smallest.landed, shrunk.smallest.judged
@@ -47,11 +71,19 @@ def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, ag
     name = re.sub(r"[^a-z0-9]+", "_", f"{finding.clause} {finding.anomaly}".lower()).strip("_")
     path = _free(directory / "scenarios" / _FOLDER, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_text(landed.case, judged, clauses, finding, failure, shrunk, again, path), encoding="utf-8")
+    head = _head(finding, failure, shrunk, again, path)
     history = directory / "histories" / f"{_FOLDER}_{path.stem}.jsonl"
     write_history(with_case(landed.events, landed.case), history)
+    alone = document(landed.case, guarantee_of(finding), clauses, expected_of(landed.case, judged))
+    path.write_text(text_of(alone, head), encoding="utf-8")
     outcome = _tried(path, bench, directory, failure.drawn.seed) if shrunk.smallest is not None else None
     if outcome is None or outcome.verdict != "failed":
+        for other in _in_company(alone, failure) if not landed.case.timeline else ():
+            path.write_text(text_of(other, head), encoding="utf-8")
+            among = _tried(path, bench, directory, failure.drawn.seed)
+            if among is not None and among.verdict == "failed":
+                return Found(failure, shrunk, path, among, fails=True)
+        path.write_text(text_of(alone, head), encoding="utf-8")
         rate = f"{shrunk.failed} of {shrunk.tried} times by itself"
         said = "" if outcome is None else f"; as a scenario file it is {outcome.verdict}"
         outcome = Outcome(
@@ -62,12 +94,24 @@ def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, ag
             verdict="failed",
             reason=f"{finding.explanation} (it failed {rate}{said})",
             findings=judged.findings,
-            seconds=seconds,
+            seconds=failure.landed.seconds,
             history=history,
             seed=failure.drawn.seed,
             scenario_file=path,
         )
-    return Found(failure, shrunk, path, outcome)
+        return Found(failure, shrunk, path, outcome, fails=False)
+    return Found(failure, shrunk, path, outcome, fails=True)
+
+
+def _in_company(alone: dict[str, Json], failure: Failure) -> Iterator[dict[str, Json]]:
+    """The same of many runs at once, and where processes were ended meanwhile, with the death of one behind them."""
+    if failure.landed.case.is_refused:
+        return
+    among = among_others(alone, _COMPANY)
+    yield among
+    if failure.landed.is_disturbed:
+        for role in roles_met(failure.landed.events):
+            yield {**among, "timeline": [*among["timeline"], {"kill": role}, {"start": role}]}
 
 
 def told_first(findings: Sequence[Finding]) -> Finding:
@@ -95,20 +139,15 @@ def guarantee_of(finding: Finding) -> str:
     return " ".join(text.split())
 
 
-def _text(
-    case: Case, judged: Judged, clauses: Sequence[str], finding: Finding, failure: Failure, shrunk: Shrunk, again: str,
-    path: Path,
-) -> str:  # fmt: skip
-    expect = expected_of(case, judged)
+def _head(finding: Finding, failure: Failure, shrunk: Shrunk, again: str, path: Path) -> list[str]:
     rate = f"It failed {shrunk.failed} of {shrunk.tried} times when it was tried by itself."
-    head = [
+    return [
         "yaml-language-server: $schema=../scenario.schema.json",
         f"Found by plumbline explore, and made smaller in {shrunk.attempts} attempts. {rate}",
         f"What was seen: {finding.explanation}"[:600],
         f"Explored by: {again} (batch {failure.drawn.seed})",
         f"Run it with: plumbline check SUBJECT --scenarios {path}",
     ]
-    return text_of(document(case, guarantee_of(finding), clauses, expect), head)
 
 
 def _tried(path: Path, bench: Bench, directory: Path, seed: int) -> Outcome | None:

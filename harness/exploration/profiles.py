@@ -13,6 +13,7 @@ from harness.generation import WAYS as WAYS_TO_BREAK
 from harness.generation import Case, Disorder, Size, cases
 from harness.generation.flawed import drawn_flawed
 from harness.generation.invalid import OF_THE_NAME
+from harness.generation.timelines import BESIDE_A_RUN, ON_A_RUN, OVER_REST
 
 _FLAWED_ONE_IN: Final = 15
 _AROUND_A_FLAW: Final = Size(most_steps=8, deepest=2)
@@ -20,8 +21,9 @@ _EXAMPLES_OF_A_FLAW: Final = 3
 _TRIES_FOR_A_FLAW: Final = 8
 """For so many legal ones, a batch has one case with a flaw."""
 
-WAYS: Final = (*[None] * 30, "rest")
-"""Most runs are asked for in the place of an API, all at once; some over REST, where there is one."""
+WAYS: Final = (*[None] * 60, "message", "rest", "rest")
+"""Most runs are asked for in the place of an API, all at once; some by their request alone, and some over REST, where there is
+such an API."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,11 @@ def draw(drawn: Drawn, body: Callable[[Case], None], *, shrinking: bool = False)
         odd_ids=drawn.most_steps is None,
         step_types=frozenset(drawn.step_types),
     )
-    disorder = Disorder(one_in=profile.one_in, ways=WAYS if drawn.has_api else (None,))
+    disorder = Disorder(
+        words=(*ON_A_RUN, *BESIDE_A_RUN, *(OVER_REST if drawn.has_api else ())),
+        one_in=profile.one_in,
+        ways=tuple(way for way in WAYS if drawn.has_api or way != "rest"),
+    )
 
     @seed(drawn.seed)
     @settings(

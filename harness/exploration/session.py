@@ -88,15 +88,18 @@ class Explorer:
     """A context manager that holds the processes which draw and judge."""
 
     def __init__(
-        self, profile: str, seed: int, *, in_flight: int = 200, known: Sequence[Case] = (), disturbs: bool = True
-    ) -> None:
-        """`known` are cases that come before all that is drawn; without `disturbs`, processes are left alone."""
+        self, profile: str, seed: int, *, in_flight: int = 200, known: Sequence[Case] = (), disturbs: bool = True,
+        also: frozenset[str] = frozenset(),
+    ) -> None:  # fmt: skip
+        """`known` are cases that come before all that is drawn; without `disturbs`, processes are left alone; `also` are clauses
+        that count though they are a SHOULD."""
         if profile not in PROFILES:
             raise ValueError(f"expected one of the profiles {', '.join(PROFILES)}, found {profile!r}")
         self._profile = profile
         self._seed = seed
         self._in_flight = in_flight
         self._disturbs = disturbs
+        self._also = also
         self._pool = worker_pool(_WORKERS)
         self._drawn: list[tuple[Drawn, Future[list[str]]]] = []
         self._ready: list[tuple[int, int, Case]] = [(0, _KNOWN_SEED, case) for case in reversed(known)]
@@ -160,7 +163,8 @@ class Explorer:
             if one.problem is not None:
                 counts.problems[one.problem] += 1
                 return
-            future = self._pool.submit(_judge, one.case.key, one.status, one.events, one.refusal, one.is_disturbed)
+            told = (one.case.key, one.status, one.events, one.refusal, one.is_disturbed, self._also)
+            future = self._pool.submit(_judge, *told)
             self._judging[future] = one
             future.add_done_callback(self._done.put)
 
@@ -223,6 +227,11 @@ class Explorer:
 
 
 def _judge(
-    key: str, status: str | None, events: tuple[Event, ...], refusal: str | None, is_disturbed: bool
+    key: str,
+    status: str | None,
+    events: tuple[Event, ...],
+    refusal: str | None,
+    is_disturbed: bool,
+    also: frozenset[str],
 ) -> tuple[Judged, frozenset[str]]:
-    return judge(key, status, events, refusal, is_disturbed=is_disturbed), features(Case.of_key(key))
+    return judge(key, status, events, refusal, is_disturbed=is_disturbed, also=also), features(Case.of_key(key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +13,8 @@ from harness.exploration.fleet import Fleet, Landed, Source
 from harness.exploration.judging import Judged, judge
 from harness.exploration.profiles import Drawn, Enough, draw
 from harness.generation import Case
-from harness.oracle import doubt
 from harness.runner.bench import Bench
 from harness.shrinking import OF_PROCESSES, engine, smaller_cases
-from harness.shrinking.mending import with_changes
 
 _STUCK_SECONDS = 5.0
 _STUCK_AFTER_A_DEATH_SECONDS = 30.0
@@ -51,9 +49,9 @@ def signature(judged: Judged) -> Signature:
     return frozenset((one.checker, one.clause) for one in judged.findings)
 
 
-def replay(case: Case, bench: Bench) -> Replayed:
-    """Carry out one case alone, and judge it. Raises :class:`SetUpBroke`."""
-    (found,) = _carried_out([case], bench)
+def replay(case: Case, bench: Bench, also: frozenset[str] = frozenset()) -> Replayed:
+    """Carry out one case alone, and judge it; `also` as for :func:`judge`. Raises :class:`SetUpBroke`."""
+    (found,) = _carried_out([case], bench, also)
     return found
 
 
@@ -62,7 +60,7 @@ def disturbs(case: Case) -> bool:
     return any(word in OF_PROCESSES for act in case.timeline for word in act)
 
 
-def _carried_out(cases: Sequence[Case], bench: Bench) -> list[Replayed]:
+def _carried_out(cases: Sequence[Case], bench: Bench, also: frozenset[str]) -> list[Replayed]:
     """Carry cases out together, judge them, and bring processes back to how they were."""
     landed: list[Landed] = []
     waiting = list(cases)[::-1]
@@ -71,7 +69,12 @@ def _carried_out(cases: Sequence[Case], bench: Bench) -> list[Replayed]:
     fleet.carry_out(_taken_from(waiting), landed.append, partial(_is_empty, waiting))
     if bench.processes.are_disturbed:
         bench.processes.restore()
-    return [Replayed(one, judge(one.case.key, one.status, one.events, one.refusal)) for one in landed]
+    return [Replayed(one, judge(one.case.key, one.status, one.events, one.refusal, also=also)) for one in landed]
+
+
+def clauses_in(wanted: Signature) -> frozenset[str]:
+    """What a failure is about, whatever its level."""
+    return frozenset(clause for _, clause in wanted)
 
 
 def shrink(
@@ -88,7 +91,7 @@ def shrink(
     failed = tried = 0
     smallest: Replayed | None = None
     while tried < _TRIES or (not failed and tried < _TRIES + _MORE_TRIES and time.monotonic() < until):
-        again = replay(failing, bench)
+        again = replay(failing, bench, clauses_in(wanted))
         tried += 1
         if signature(again.judged) & wanted:
             failed += 1
@@ -99,7 +102,7 @@ def shrink(
         return Shrunk(None, tried, failed, tried)
     told(f"it failed {failed} of {tried} times by itself; smaller ones are tried")
     first = smallest
-    smallest, flown = _reduced(first, wanted, bench, until)
+    smallest, flown = reduced(first, wanted, bench, until)
     count = tried + flown
     if smallest is first and drawn is not None:
         # Nothing can be left out of it: Hypothesis may know another way to make it smaller.
@@ -110,51 +113,14 @@ def shrink(
     return Shrunk(smallest, count, failed, tried)
 
 
-def shrink_with_deaths(
-    failing: Case, wanted: Signature, bench: Bench, seconds: float, told: Callable[[str], None] = lambda _: None
-) -> Shrunk:
-    """The same for what failed while something was done to processes, and does not fail by itself: a death is put into its own
-    timeline, at one call of an agent after another, until it fails there."""
-    until = time.monotonic() + seconds
-    tried = 0
-    for case in _with_deaths(failing):
-        if time.monotonic() > until:
-            break
-        tried += 1
-        again = replay(case, bench)
-        if again.landed.problem is None and signature(again.judged) & wanted:
-            told(f"it fails with {_told_death(case)}; smaller ones are tried")
-            smallest, flown = _reduced(again, wanted, bench, until)
-            return Shrunk(smallest, tried + flown, 1, tried)
-    return Shrunk(None, tried, 0, tried)
-
-
-def _with_deaths(case: Case) -> Iterator[Case]:
-    calls = [{"agent": agent, "calls": {"at_least": 1}} for agent in case.agents]
-    # An agent that need not be called would have a process wait for its death for ever.
-    sure = [
-        when
-        for when in calls
-        if doubt(case.workflow, case.input, case.agents, [{"when": when, "start": "any"}]) is None
-    ]
-    for role in ("consumer", "bridge"):
-        for when in sure:
-            yield with_changes(case, timeline=({"when": when, "kill": role}, {"start": role}, *case.timeline))
-
-
-def _told_death(case: Case) -> str:
-    act = case.timeline[0]
-    return f"the death of the {act['kill']} at the first call of {act['when']['agent']}"
-
-
-def _reduced(failing: Replayed, wanted: Signature, bench: Bench, until: float) -> tuple[Replayed, int]:
+def reduced(failing: Replayed, wanted: Signature, bench: Bench, until: float) -> tuple[Replayed, int]:
     """The same failure in the smallest case that is got by leaving things out, many attempts at once, round by round; with
     how many were made."""
 
     def try_all(cases: Sequence[Case]) -> list[tuple[Case, Replayed]]:
         return [
             (one.landed.case, one)
-            for one in _carried_out(cases, bench)
+            for one in _carried_out(cases, bench, clauses_in(wanted))
             if one.landed.problem is None and signature(one.judged) & wanted
         ]
 
@@ -206,7 +172,7 @@ class _Attempts:
             if time.monotonic() > self._until:
                 raise Enough
             self.count += 1
-            again = replay(case, self._bench)
+            again = replay(case, self._bench, clauses_in(self._wanted))
             fails = self._known[key] = again.landed.problem is None and bool(signature(again.judged) & self._wanted)
             if fails and len(key) <= len(self.smallest.landed.case.key):
                 self.smallest = again

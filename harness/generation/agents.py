@@ -17,8 +17,24 @@ Agents = dict[str, Any]
 
 _MESSAGES = ("no", "out of stock", "ä 🦊", '"quoted" \\', "${workflow.input.n}", "two\nlines")
 _NOT_JSON_RPC = ("not JSON", "", "[]", "{}", "null", '{"jsonrpc": "2.0", "id": 1}')
+_TOLD_ONE_IN = 10
 _RESERVED = frozenset({"status", "artifacts", "text"})
 """Members of a result that mean something to a bridge (AGT-06, AGT-09)."""
+
+_ARTIFACTS = (
+    {"parts": [{"kind": "text", "text": "one"}, {"kind": "data", "data": {"n": 1}}, {"kind": "text", "text": ""}]},
+    {"parts": [{"kind": "text", "text": "ä 🦊"}]},
+)
+_DEMANDED = (
+    {"bearer": {"token": "a-token-that-no-text-has"}},
+    {"api_key": {"key": "a-key-that-no-text-has"}},
+    {"api_key": {"key": "a-key-that-no-text-has", "header_name": "X-Agent-Key"}},
+    {"custom_header": {"header_name": "X-Agent", "header_value": "a-value-that-no-text-has"}},
+)
+_UNKNOWN = ({"registered": False}, {"status": "inactive"})
+_TOO_LONG = {"per": "task", "timeout_ms": 400, "retry_config": {"max_retries": 2}}
+_PATIENT = {"per": "task", "retry_config": {"max_retries": 4, "initial_delay_ms": 300, "max_delay_ms": 3000}}
+"""So many pauses, and so long, that none of them being made is no chance (AGT-14)."""
 
 
 @st.composite
@@ -43,6 +59,8 @@ def some_agents(choose: Chooser, workflow: Mapping[str, Any], *, counting: bool 
 def _agent(choose: Chooser, plan: Plan, users: list[str], needs: Needs, counting: bool) -> Any:
     paths = frozenset(path for step in users for path in needs.of_step.get(step, ()))
     good = _good(choose, paths)
+    if choose.rarely(_TOLD_ONE_IN):
+        return _by_its_record(choose, good, in_loop=any(plan.loops_around(step) for step in users))
     if not choose.rarely(4):
         return [good]
     bad = _bad(choose)
@@ -60,6 +78,21 @@ def _agent(choose: Chooser, plan: Plan, users: list[str], needs: Needs, counting
         return [{"slow": {"seconds": choose.one_of((0.02, 0.1)), "then": good}}]
     # An agent that is not there for long is cut off by the bridge (AGT-16): once each run is not long.
     return [bad] if not is_transport or not in_loop else [{"fail": "no"}]
+
+
+def _by_its_record(choose: Chooser, good: dict[str, Json], *, in_loop: bool) -> Any:
+    """An agent whose record says more than where it is, or whose answer has artifacts."""
+    kind = choose.number(0, 4)
+    if kind == 1:
+        return {"auth": choose.one_of(_DEMANDED), "script": [good]}
+    if kind == 2:
+        return {**choose.one_of(_UNKNOWN), "script": [good]}
+    if kind == 3 and not in_loop:
+        # The third time-out is the last that it is given.
+        return {**_TOO_LONG, "script": [*[{"hang": True}] * choose.number(1, 3), good]}
+    if kind == 4 and not in_loop and choose.rarely(3):
+        return {**_PATIENT, "script": [*[{"status": 503}] * choose.number(4, 5), good]}
+    return [{"ok": {**good["ok"], "artifacts": [*_ARTIFACTS]}}] if "ok" in good else [good]
 
 
 def _in_turn(plan: Plan, step: str) -> bool:

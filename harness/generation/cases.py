@@ -15,6 +15,7 @@ from harness.generation.inputs import some_input
 from harness.generation.timelines import USUAL_DISORDER, Disorder, some_timeline
 from harness.generation.workflows import USUAL_SIZE, Size, one_workflow
 from harness.oracle import Allowed, Undecided, allowed, doubt
+from harness.oracle.acts import runs_of
 
 Json = Any
 RUN = "r"
@@ -63,13 +64,20 @@ class Case:
         workflow, agents, given, timeline, via, *flaw = json.loads(key)
         return cls(workflow, agents, given, tuple(timeline), via, *flaw)
 
-    def allowed(self, *, is_disturbed: bool = False) -> Allowed:
-        """What may come of it, also when processes were ended or added meanwhile. Raises :class:`harness.oracle.Undecided`, also
-        where there is a flaw."""
+    def allowed(self, *, is_disturbed: bool = False, run: str | None = None) -> Allowed:
+        """What may come of it, or of one of the runs beside it, also when processes were ended or added meanwhile. Raises
+        :class:`harness.oracle.Undecided`, also where there is a flaw."""
         if self.flaw is not None:
             raise Undecided(f"the workflow is not valid: {self.flaw['way']}")
         timeline = [*self.whole_timeline, *([{"kill": "consumer"}] if is_disturbed else [])]
-        return allowed(self.workflow, self.input, self.agents, timeline)
+        given = self.input if run is None else self.others[run]
+        return allowed(self.workflow, given, self.agents, timeline, run)
+
+    @property
+    def others(self) -> dict[str, Mapping[str, Json]]:
+        """The runs beside it, by their names, with their inputs."""
+        runs = runs_of(self.whole_timeline)
+        return {name: act.arguments.get("input", {}) for name, act in runs.items() if name != RUN}
 
     @property
     def doubt(self) -> str | None:
@@ -107,4 +115,7 @@ def cases(draw: st.DrawFn, size: Size = USUAL_SIZE, disorder: Disorder = USUAL_D
     if disorder.words and choose.rarely(disorder.one_in):
         workflow, scripts, timeline = some_timeline(choose, workflow, given, scripts, disorder)
     via = choose.one_of(disorder.ways)
+    if via == "message" and timeline:
+        # Until the executor has made its row, nobody can do anything to the run over REST.
+        via = None
     return Case(workflow, scripts, given, timeline, via)

@@ -11,18 +11,32 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from harness.generation.beside import neighbour
 from harness.generation.choosing import Chooser
+from harness.generation.making import Act, Changed, Json, Making
+from harness.generation.over_rest import misuse, read
 from harness.oracle import Allowed, Undecided, allowed
-from harness.oracle.answers import AgentScript
-
-Json = Any
-Act = Mapping[str, Json]
 
 ON_A_RUN = ("cancel", "retry", "duplicate", "late", "forge", "delay", "time_out", "early_cancel", "together")
 """What can be done to one run while others are under way."""
 
+BESIDE_A_RUN = ("neighbour",)
+"""What happens beside a run: another one of its workflow."""
+
+OVER_REST = ("misuse", "read")
+"""What is asked of an API about a run that has ended."""
+
 _SELDOM_POSSIBLE = frozenset({"retry", "time_out", "together"})
 """What few cases let be done to them: tried first half of the time, or it would hardly ever be done."""
+
+_RESULTS: Sequence[Mapping[str, Json]] = (
+    {"output": {"forged": True}},
+    {"error": "forged"},
+    {"output": None},
+    {"error": None},
+    {"error": ""},
+)
+_WAYS_TO_CANCEL: Sequence[Mapping[str, str]] = ({}, {"via": "message"})
 
 ON_PROCESSES = ("kill", "add", "remove", "restart")
 """What disturbs all runs of a subject."""
@@ -30,8 +44,8 @@ ON_PROCESSES = ("kill", "add", "remove", "restart")
 
 @dataclass(frozen=True)
 class Disorder:
-    """What may be done: `words` of ON_A_RUN and ON_PROCESSES, to one case in `one_in`; `ways` are how runs are asked for
-    (None: as the subject lets it)."""
+    """What may be done: `words` of ON_A_RUN, BESIDE_A_RUN, OVER_REST and ON_PROCESSES, to one case in `one_in`; `ways` are
+    how runs are asked for (None: as the subject lets it)."""
 
     words: tuple[str, ...] = ON_A_RUN
     one_in: int = 3
@@ -55,9 +69,6 @@ def timelines(
     return some_timeline(Chooser(draw), workflow, given, agents, disorder)
 
 
-Changed = tuple[Mapping[str, Any], Mapping[str, Any], tuple[Act, ...]]
-
-
 def some_timeline(
     choose: Chooser, workflow: Mapping[str, Any], given: Any, agents: Mapping[str, Any], disorder: Disorder
 ) -> Changed:
@@ -67,7 +78,7 @@ def some_timeline(
         plain = allowed(workflow, given, agents)
     except Undecided:
         return unchanged
-    making = _Making(choose, workflow, given, agents, plain)
+    making = Making(workflow, given, agents, plain, choose)
     seldom = [word for word in disorder.words if word in _SELDOM_POSSIBLE] if choose.rarely(2) else []
     for word in dict.fromkeys((*_rotated(choose, seldom), *_rotated(choose, disorder.words))):
         made: Changed | None = _MAKERS[word](making)
@@ -82,56 +93,7 @@ def _rotated(choose: Chooser, words: Sequence[str]) -> Sequence[str]:
     return (*words[first:], *words[:first])
 
 
-@dataclass(frozen=True)
-class _Making:
-    choose: Chooser
-    workflow: Mapping[str, Any]
-    given: Any
-    agents: Mapping[str, Any]
-    plain: Allowed
-
-    @property
-    def status(self) -> str:
-        return self.plain.final.status
-
-    @property
-    def is_pure(self) -> bool:
-        return all(AgentScript.of(name, script).is_pure for name, script in self.agents.items())
-
-    def sure_steps(self) -> list[str]:
-        """Agent steps that are asked exactly once, outside loops, by an agent of their own."""
-        executions = self.plain.final.executions.values()
-        names = [self.agent_of(one.step) for one in executions if one.is_asked]
-        return [
-            one.step
-            for one in executions
-            if one.is_asked
-            and not one.may_be_absent
-            and not any(isinstance(place, int) for place, _ in one.path)
-            and names.count(self.agent_of(one.step)) == 1
-            and "}}" not in one.step
-        ]
-
-    def agent_of(self, step: str) -> str:
-        return str(self.workflow["steps"][step]["agent_name"])
-
-    def with_held(self, step: str) -> Mapping[str, Any] | None:
-        """The agents, with that of a step held; None when its script counts calls."""
-        name = self.agent_of(step)
-        written = self.agents[name]
-        if not isinstance(written, list) or len(written) != 1 or "slow" in written[0]:
-            return None
-        return {**self.agents, name: [{"held": written[0]}]}
-
-    def can_be_held(self) -> dict[str, Mapping[str, Any]]:
-        """Steps that are sure to be asked once → the agents, with that of the step held."""
-        return {step: held for step in self.sure_steps() if (held := self.with_held(step)) is not None}
-
-    def has_begun(self, step: str, calls: int = 1) -> Json:
-        return {"agent": self.agent_of(step), "calls": {"at_least": calls}}
-
-
-def _cancel(making: _Making) -> Changed | None:
+def _cancel(making: Making) -> Changed | None:
     choose = making.choose
     steps = making.sure_steps()
     if not steps or not making.is_pure:
@@ -140,25 +102,28 @@ def _cancel(making: _Making) -> Changed | None:
     held = making.with_held(step)
     if held is None:
         return (making.workflow, making.agents, ({"when": making.has_begun(step), "cancel": "r"},))
-    acts: list[Act] = [{"when": making.has_begun(step), "cancel": "r"}]
     cancelled = {"run": "r", "is": "CANCELLED"}
     agent = making.agent_of(step)
+    begun = making.has_begun(step)
+    acts: list[Act] = [{"when": begun, "cancel": "r"}]
     match choose.number(0, 3):
         case 0:
             acts.append({"when": cancelled, "release": agent})
         case 1:
-            acts += [{"when": cancelled, "cancel": "r"}, {"release": agent}]
+            again: dict[str, Json] = {"run": "r", "by": "another", **choose.one_of(_WAYS_TO_CANCEL)}
+            acts = [{"when": begun, "cancel": {"run": "r", "by": "one"}}, {"when": cancelled, "cancel": again}]
+            acts.append({"release": agent})
         case _:
             acts += [{"when": cancelled, "release": agent}, {"retry": "r"}]
     return making.workflow, held, tuple(acts)
 
 
-def _early_cancel(making: _Making) -> Changed | None:
+def _early_cancel(making: Making) -> Changed | None:
     act = {"before": True, "cancel": {"run": "r", "via": "message"}}
     return making.workflow, making.agents, (act,)
 
 
-def _retry(making: _Making) -> Changed | None:
+def _retry(making: Making) -> Changed | None:
     if making.status != "FAILED":
         return None
     choose = making.choose
@@ -173,7 +138,7 @@ def _retry(making: _Making) -> Changed | None:
     return making.workflow, making.agents, acts
 
 
-def _duplicate(making: _Making) -> Changed | None:
+def _duplicate(making: Making) -> Changed | None:
     choose = making.choose
     steps = making.sure_steps()
     topics = ["requests"]
@@ -193,9 +158,9 @@ def _duplicate(making: _Making) -> Changed | None:
     return making.workflow, making.agents, (act,)
 
 
-def _late(making: _Making) -> Changed | None:
+def _late(making: Making) -> Changed | None:
     """Another result for a task whose first one was applied (DEL-03), or whose run has ended (DEL-04)."""
-    steps = making.sure_steps()
+    steps = making.asked_once()
     if not steps:
         return None
     step = making.choose.one_of(steps)
@@ -206,7 +171,7 @@ def _late(making: _Making) -> Changed | None:
     return making.workflow, making.agents, (act,)
 
 
-def _forge(making: _Making) -> Changed | None:
+def _forge(making: Making) -> Changed | None:
     """The first result is another's, and the agent's own comes after it."""
     steps = making.sure_steps()
     if not steps:
@@ -226,11 +191,13 @@ def _forge(making: _Making) -> Changed | None:
     return making.workflow, held, (*acts, release)
 
 
-def _forged(choose: Chooser) -> Json:
-    return choose.one_of(({"output": {"forged": True}}, {"error": "forged"}))
+def _forged(choose: Chooser) -> Mapping[str, Json]:
+    """A result in the bridge's place, such as its schema allows (CMP-14, FAI-07, MSG-03)."""
+    made: Mapping[str, Json] = choose.one_of(_RESULTS)
+    return {**made, "key": None} if choose.rarely(4) else made
 
 
-def _delay(making: _Making) -> Changed | None:
+def _delay(making: Making) -> Changed | None:
     """An agent answers only once it has been asked, after whatever else could go on meanwhile."""
     held = making.can_be_held()
     if not held:
@@ -239,7 +206,7 @@ def _delay(making: _Making) -> Changed | None:
     return making.workflow, held[step], ({"when": making.has_begun(step), "release": making.agent_of(step)},)
 
 
-def _together(making: _Making) -> Changed | None:
+def _together(making: Making) -> Changed | None:
     """An agent is held until others that start without waiting for it have answered, or itself has been asked by all iterations
     that run side by side (PAR-02, FJN-01, LOP-05)."""
     held = making.can_be_held()
@@ -268,7 +235,7 @@ def _together(making: _Making) -> Changed | None:
     return None
 
 
-def _asked_side_by_side(making: _Making) -> dict[str, int]:
+def _asked_side_by_side(making: Making) -> dict[str, int]:
     """The first steps of loops at top level whose iterations run side by side, with how many of them there are at once."""
     plan = making.plain.plan
     found: dict[str, int] = {}
@@ -305,7 +272,7 @@ def _is_beside(plain: Allowed, one: str, other: str) -> bool:
     return first.name != second.name and first.position == second.position == 0
 
 
-def _time_out(making: _Making) -> Changed | None:
+def _time_out(making: Making) -> Changed | None:
     """A branch whose agent is not heard of in time."""
     plan = making.plain.plan
     inside = [
@@ -340,7 +307,7 @@ def _time_out(making: _Making) -> Changed | None:
 
 
 def _process(word: str) -> Any:
-    def make(making: _Making) -> Changed | None:
+    def make(making: Making) -> Changed | None:
         if not making.is_pure:
             return None
         role = making.choose.one_of(("consumer", "bridge"))
@@ -368,5 +335,8 @@ _MAKERS: Mapping[str, Any] = {
     "delay": _delay,
     "together": _together,
     "time_out": _time_out,
+    "neighbour": neighbour,
+    "misuse": misuse,
+    "read": read,
     **{word: _process(word) for word in ON_PROCESSES},
 }

@@ -114,9 +114,10 @@ def _of_case(
 ) -> Minimized:
     """By what oracle and checkers say, whatever the file expected: many attempts at once."""
     replayed = failed = 0
+    bound = frozenset(failing.scenario.clauses if failing.scenario is not None else ())
     seen: Replayed | None = None
     while replayed < TRIES or (not failed and first is None and replayed < MOST_TRIES and time.monotonic() < until):
-        found = shrinking.replay(case, bench)
+        found = shrinking.replay(case, bench, bound)
         replayed += 1
         if found.judged.findings and found.landed.problem is None and _meets(found.judged, first):
             failed += 1

@@ -15,7 +15,7 @@ Json = Any
 
 _ON_THE_RUN = frozenset({"cancel", "retry", "answer", "duplicate", "hold", "release"})
 _ON_PROCESSES = frozenset({"kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver"})
-_OF_AN_AGENT = frozenset({"script", "per", "retry_config", "registered", "status"})
+_OF_AN_AGENT = frozenset({"script", "per", "timeout_ms", "retry_config", "auth", "registered", "status"})
 _LOOKED_UP = ("rest", "ready", "table")
 
 
@@ -40,7 +40,7 @@ def _case(document: Mapping[str, Json]) -> Case:
         raise _SaysMore
     ((_, definition),) = workflows.items()
     made = long_arguments("execute", entries[executes[0]]["execute"], workflows)
-    if "count" in made or "key" in made or made.get("via") == "message":
+    if "count" in made or "key" in made:
         raise _SaysMore
     workflow = templates.fill({key: value for key, value in definition.items() if key != "invalid"}, {})
     Plan.of(workflow)

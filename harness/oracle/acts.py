@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 ENDS = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+_ON_ONE_RUN = frozenset({"cancel", "retry", "answer"})
+_UNNAMED = "run"
+"""What a run is called that an `execute` gives no name."""
 
 
 @dataclass(frozen=True)
@@ -31,3 +34,20 @@ def acts_of(timeline: Sequence[Any]) -> Iterator[Act]:
         else:
             long = arguments if isinstance(arguments, Mapping) else {"": arguments}
             yield Act(word, long, written.get("when") or {})
+
+
+def about(acts: Sequence[Act], run: str | None) -> list[Act]:
+    """The acts but for those on other runs than this one; with None, than the one that is executed first."""
+    name = run if run is not None else next((_run_of(act) for act in acts if act.word == "execute"), None)
+    return [act for act in acts if _run_of(act) in (None, name)] if name is not None else list(acts)
+
+
+def runs_of(timeline: Sequence[Any]) -> dict[str, Act]:
+    """The runs that a timeline makes, by their names, with the act that asks for each."""
+    return {name: act for act in acts_of(timeline) if act.word == "execute" and (name := _run_of(act)) is not None}
+
+
+def _run_of(act: Act) -> str | None:
+    if act.word == "execute":
+        return str(act.arguments.get("as", _UNNAMED))
+    return str(act.about("run")) if act.word in _ON_ONE_RUN else None

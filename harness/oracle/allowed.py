@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.oracle.acts import ENDS, Act, acts_of
+from harness.oracle.acts import ENDS, Act, about, acts_of, runs_of
 from harness.oracle.answers import AgentScript
 from harness.oracle.interpretation import SURE_SECONDS, interpret
 from harness.oracle.plan import NotAPlan, Plan
@@ -22,7 +22,8 @@ class Allowed:
 
     `statuses` are those that the run may end with. `final` is the round that tells of its steps, `earlier` those before a
     retry. `is_cut`: a cancellation may have ended `final` anywhere, so that each of its executions may be absent or
-    CANCELLED. `was_cut`: one has ended an earlier round somewhere.
+    CANCELLED. `was_cut`: one has ended an earlier round somewhere. `keeps_ids`: no retry began at a step of its own choice,
+    so that what was in flight is asked for again under its id, and what was COMPLETED not at all (RES-02, RES-09).
     """
 
     plan: Plan
@@ -31,6 +32,7 @@ class Allowed:
     earlier: tuple[Round, ...] = ()
     is_cut: bool = False
     was_cut: bool = False
+    keeps_ids: bool = True
 
     @property
     def rounds(self) -> tuple[Round, ...]:
@@ -39,7 +41,11 @@ class Allowed:
 
 
 def allowed(
-    workflow: Mapping[str, Any], given: Any, agents: Mapping[str, Any], timeline: Sequence[Any] = ()
+    workflow: Mapping[str, Any],
+    given: Any,
+    agents: Mapping[str, Any],
+    timeline: Sequence[Any] = (),
+    run: str | None = None,
 ) -> Allowed:
     """What may come of one run of a workflow.
 
@@ -47,7 +53,8 @@ def allowed(
         workflow: a definition of the contract that is legal.
         given: the run's input_data.
         agents: scripted agents by their names, as in a scenario file.
-        timeline: acts on this run, as in a scenario file, in any of their forms. Without `execute`, they come after it.
+        timeline: acts, as in a scenario file, in any of their forms. Without `execute`, they come after it.
+        run: its name in the timeline; the one that is executed first, where nothing is said.
 
     Raises:
         Undecided: the contract, or the oracle, does not say.
@@ -57,7 +64,8 @@ def allowed(
     except NotAPlan as error:
         raise Undecided(f"the oracle does not follow the workflow: {error}") from error
     scripts = {name: AgentScript.of(name, written) for name, written in agents.items()}
-    return _Walk(plan, given, scripts).through(list(acts_of(timeline)))
+    acts = about(list(acts_of(timeline)), run)
+    return _Walk(plan, given, scripts).through(acts, is_alone=len(runs_of(timeline)) <= 1)
 
 
 class _Walk:
@@ -70,7 +78,9 @@ class _Walk:
         self._rounds: list[Round] = []
         self._is_cut = self._was_cut = self._cut_is_sure = False
 
-    def through(self, acts: list[Act]) -> Allowed:
+    def through(self, acts: list[Act], *, is_alone: bool = True) -> Allowed:
+        if not is_alone:
+            self._demand_pure("another run calls the same agents")
         if acts and not any(act.word == "execute" for act in acts):
             acts = [Act("execute", {}, {}), *acts]
         self._force_answers(acts)
@@ -90,8 +100,9 @@ class _Walk:
         statuses = {final.status} if not self._is_cut else {"CANCELLED"}
         if self._is_cut and not self._cut_is_sure:
             statuses.add(final.status)
+        keeps_ids = not any("from" in act.arguments for act in acts if act.word == "retry")
         return Allowed(
-            self._plan, frozenset(statuses), final, tuple(self._rounds[:-1]), self._is_cut, self._was_cut
+            self._plan, frozenset(statuses), final, tuple(self._rounds[:-1]), self._is_cut, self._was_cut, keeps_ids
         )  # fmt: skip
 
     def _cancel(self, act: Act, so_far: list[Act]) -> None:
@@ -146,12 +157,10 @@ class _Walk:
                 continue
             if not self._is_held(name, acts[:index]) or len(self._plan.loops_around(step)) or self._is_shared(name):
                 raise Undecided("which of two results is the first depends on a race")
-            if "output" in act.arguments and act.arguments["output"] is None:
-                raise Undecided("no agent of a scenario answers null")
             entry = (
                 {"ok": act.arguments["output"]}
                 if "output" in act.arguments
-                else {"rpc_error": {"message": str(act.arguments["error"])}}
+                else {"rpc_error": {"message": act.arguments["error"] or ""}}
             )
             self._scripts[name] = replace(self._scripts[name], entries=[entry])
 

@@ -18,6 +18,9 @@ Entry = Mapping[str, Any]
 _MOST_RETRIES = 3
 """What the harness gives an agent whose file says nothing (docs/harness.md)."""
 
+_SURELY_TOO_LONG = 2
+"""How many times an agent's time-out a call has to take for it to be sure to time out."""
+
 _MUST_FAIL = "failed"
 _MAY_FAIL = ("canceled", "rejected")
 
@@ -43,6 +46,8 @@ class AgentScript:
     per_task: bool
     most_retries: int
     is_known: bool
+    timeout_seconds: float | None = None
+    """None: as long as the harness gives an agent whose file says nothing, which is for ever as runs go."""
 
     @classmethod
     def of(cls, name: str, written: Any) -> AgentScript:
@@ -54,6 +59,7 @@ class AgentScript:
             long.get("per") == "task",
             int((long.get("retry_config") or {}).get("max_retries", _MOST_RETRIES)),
             bool(long.get("registered", True)) and long.get("status", "active") == "active",
+            long["timeout_ms"] / 1000 if "timeout_ms" in long else None,
         )
 
     @property
@@ -69,11 +75,19 @@ class AgentScript:
         seconds = 0.0
         for call in range(self.most_retries + 1):
             entry = self.entries[min(first + call, len(self.entries) - 1)]
-            answer, is_retried = _of_entry(entry, input_data)
+            answer, is_retried = self._in_time(*_of_entry(entry, input_data))
             seconds += answer.seconds
             if not is_retried or call == self.most_retries:
                 return Answer(answer.succeeded, answer.output, answer.said, call + 1, seconds)
         raise AssertionError("the last try returns")
+
+    def _in_time(self, answer: Answer, is_retried: bool) -> tuple[Answer, bool]:
+        """What a call comes to whose answer takes so long (AGT-15): one that has timed out is made again (AGT-11)."""
+        if self.timeout_seconds is None or answer.seconds * _SURELY_TOO_LONG < self.timeout_seconds:
+            return answer, is_retried
+        if answer.seconds < self.timeout_seconds * _SURELY_TOO_LONG:
+            raise Undecided("whether a call times out depends on a race")
+        return Answer(False, seconds=self.timeout_seconds), True
 
 
 def _of_entry(entry: Entry, input_data: Any) -> tuple[Answer, bool]:
@@ -91,7 +105,7 @@ def _of_entry(entry: Entry, input_data: Any) -> tuple[Answer, bool]:
             return Answer(False, said=argument["message"]), False
         case "status":
             code = int(argument["code"] if isinstance(argument, Mapping) else argument)
-            return Answer(False, said="" if _is_retried(code) else str(code)), _is_retried(code)
+            return Answer(False, said=str(code)), _is_retried(code)
         case "body":
             return _of_body(argument), False
         case "slow":
@@ -116,7 +130,10 @@ def _is_retried(code: int) -> bool:
     return code == 429 or code >= 500
 
 
-def _of_result(result: Mapping[str, Any]) -> Answer:
+def _of_result(result: Mapping[str, Any] | None) -> Answer:
+    if result is None:
+        # No agent of a scenario answers so, and a result in the bridge's place may (CMP-14).
+        return Answer(True, None)
     status = result.get("status")
     state = status.get("state") if isinstance(status, Mapping) else None
     if state in _MAY_FAIL:

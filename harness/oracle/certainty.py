@@ -4,9 +4,10 @@ contract."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.oracle.acts import ENDS, acts_of
+from harness.oracle.acts import ENDS, about, acts_of, runs_of
 from harness.oracle.allowed import Allowed, allowed
 from harness.oracle.plan import Plan
 from harness.oracle.rounds import Execution, Path, shown_path
@@ -25,25 +26,41 @@ def doubt(
 
     Conditions that generated timelines do not have are taken to come about. Takes what :func:`harness.oracle.allowed` takes.
     """
+    case = _Case(workflow, given, agents)
     try:
         for index, act in enumerate(timeline):
-            reach = _Reach(allowed(workflow, given, agents, timeline[:index]), agents, timeline[:index])
-            said = reach.of_act(act)
+            said = case.reach(timeline[:index]).of_act(act)
             if said is not None:
                 return said
-        return _Reach(allowed(workflow, given, agents, timeline), agents, timeline).of_end()
+        others = list(runs_of(timeline))[1:]
+        ends = (case.reach(timeline, run).of_end() for run in (None, *others))
+        return next((said for said in ends if said is not None), None)
     except Undecided as error:
         return str(error)
+
+
+@dataclass(frozen=True)
+class _Case:
+    workflow: Mapping[str, Json]
+    given: Json
+    agents: Mapping[str, Json]
+
+    def reach(self, timeline: Sequence[Mapping[str, Json]], run: str | None = None) -> _Reach:
+        """How far a run comes with these acts: the first one, or the one of that name."""
+        given = self.given if run is None else runs_of(timeline)[run].arguments.get("input", {})
+        return _Reach(self, allowed(self.workflow, given, self.agents, timeline, run), timeline, run)
 
 
 class _Reach:
     """How far a run is sure to come once these acts are done, and no more."""
 
-    def __init__(self, known: Allowed, agents: Mapping[str, Json], acts: Sequence[Mapping[str, Json]]) -> None:
+    def __init__(self, case: _Case, known: Allowed, timeline: Sequence[Mapping[str, Json]], run: str | None) -> None:
+        self._case = case
         self._known = known
         self._plan = known.plan
-        self._acts = [*acts_of(acts)]
-        self._held = self._executions_held(agents)
+        self._timeline = timeline
+        self._acts = about([*acts_of(timeline)], run)
+        self._held = self._executions_held(case.agents)
 
     def of_act(self, act: Mapping[str, Json]) -> str | None:
         retries = any(one.word == "retry" for one in acts_of([act]))
@@ -65,9 +82,16 @@ class _Reach:
             return None if None in told else next(iter(told), None)
         if "agent" in when:
             return self._of_agent(when)
+        if "run" in when and when["run"] in list(self._runs())[1:] and "step" not in when:
+            return self._case.reach(self._timeline, when["run"])._of_run(str(when.get("is")))
+        if "run" in when and self._runs() and when["run"] not in self._runs():
+            return f"the run {when['run']} is not made"
         if "run" in when and isinstance(when.get("is"), str):
             return self._of_step(str(when["step"]), when["is"]) if "step" in when else self._of_run(when["is"])
         return None
+
+    def _runs(self) -> Mapping[str, object]:
+        return runs_of(self._timeline)
 
     def _of_run(self, status: str) -> str | None:
         if status not in ENDS:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.oracle.allowed import Allowed
-from harness.oracle.rounds import Execution, shown_path
+from harness.oracle.rounds import Execution, Path, shown_path
 from harness.oracle.values import canonical
 from harness.oracle.wildcards import fits, is_fixed, shown
 
@@ -215,6 +215,7 @@ def _between(one: Execution, row: Row, kind: str) -> Difference:
 
 def _of_tasks(allowed: Allowed, observed: Observed) -> Iterator[Difference]:
     asked: dict[str, list[tuple[Execution, bool]]] = {}
+    known: dict[Path, Execution] = {}
     for index, round_ in enumerate(allowed.rounds):
         is_last = index == len(allowed.rounds) - 1
         is_open = (allowed.is_cut and is_last) or (allowed.was_cut and not is_last)
@@ -223,12 +224,26 @@ def _of_tasks(allowed: Allowed, observed: Observed) -> Iterator[Difference]:
                 agent = str(allowed.plan.steps[one.step].get("agent_name"))
                 # A round after a cut one takes up what that one has done, which is not known.
                 sure = not one.may_be_absent and not is_open and not (allowed.was_cut and is_last)
+                before = known.setdefault(one.path, one)
+                if before is not one and allowed.keeps_ids and _is_one_attempt(before, one):
+                    continue
                 asked.setdefault(agent, []).append((one, sure))
     of_agent: dict[str, list[Task]] = {}
     for task in {task.task_id: task for task in observed.tasks}.values():
         of_agent.setdefault(task.agent, []).append(task)
     for agent in dict.fromkeys((*asked, *of_agent)):
         yield from _of_agent(agent, asked.get(agent, []), of_agent.get(agent, []))
+
+
+def _is_one_attempt(before: Execution, again: Execution) -> bool:
+    """Whether what is asked for again was in flight when the run was cancelled, since it had not failed: its id stays
+    (RES-09)."""
+    return (
+        before.statuses == {"COMPLETED"}
+        and is_fixed(before.input)
+        and is_fixed(again.input)
+        and canonical(before.input) == canonical(again.input)
+    )
 
 
 def _of_agent(agent: str, asked: list[tuple[Execution, bool]], tasks: list[Task]) -> Iterator[Difference]:

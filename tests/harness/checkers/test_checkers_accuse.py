@@ -996,6 +996,65 @@ def rest_disagrees_with_the_row() -> History:
     return story.end()
 
 
+@bad("listed_in_order", "API-20")
+def steps_newest_first() -> History:
+    story, run = begun(CHAIN, {"w": 1})
+    times = ["2026-01-01T00:00:02Z", None, "2026-01-01T00:00:01+00:00"]
+    items = [{"step_id": step, "status": "RUNNING", "started_at": at} for step, at in zip("bca", times, strict=True)]
+    story.rest("GET", f"/runs/{run}/steps", 200, {"items": items, "total": 3})
+    return story.end()
+
+
+@bad("listed_in_order", "API-25")
+def log_backwards() -> History:
+    story, run = begun(CHAIN, {"w": 1})
+    items = [{"event": "x", "timestamp": f"2026-01-01T00:00:0{second}Z"} for second in (1, 1, 0)]
+    story.rest("GET", f"/runs/{run}/logs", 200, {"items": items, "total": 3})
+    return story.end()
+
+
+@bad("own_rows", "CMP-13")
+def row_without_the_name_of_the_plan() -> History:
+    story = Story()
+    run = story.run(steps("a"), {"w": 1}, via="message")
+    story.set_run(run, status="RUNNING", workflow_id="wf-x-1", workflow_name=None, input_data={"w": 1})
+    return story.end()
+
+
+@bad("own_rows", "CMP-13")
+def row_with_another_input() -> History:
+    story = Story()
+    run = story.run(steps("a"), {"w": 1}, via="message")
+    story.set_run(run, status="RUNNING", workflow_id="wf-x-1", input_data={"w": 1.5})
+    return story.end()
+
+
+@bad("cancellers", "CAN-06")
+def cancelled_by_two() -> History:
+    story, run = begun(steps("a"))
+    for who in (None, "one", "another"):
+        story.set_run(run, status="CANCELLED", cancelled_at=story.now(), cancelled_by=who)
+    return story.end()
+
+
+def _cancelled_with_an_open_step(committed: int) -> History:
+    story, run = begun(steps("a"))
+    story.begin(run, "a")
+    story.message("cancellations", {"run_id": run}, run=run, by="harness")
+    story.set_run(run, status="CANCELLED", cancelled_at=story.now())
+    story.add("kafka", "committed", None, group="g", topic="cancellations", partition=0, offset=committed)
+    return story.end()
+
+
+@bad("open_steps", "CAN-08")
+def step_of_a_cancelled_run_left_open() -> History:
+    return _cancelled_with_an_open_step(1)
+
+
+def test_a_cancellation_that_the_executor_is_not_through_with_leaves_steps_open() -> None:
+    assert not judged(_cancelled_with_an_open_step(0))
+
+
 @bad("markers", "ISO-01")
 def foreign_marker() -> History:
     return changed(

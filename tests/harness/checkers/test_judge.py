@@ -96,9 +96,10 @@ def test_names_are_unique_clauses_exist_and_every_checker_says_why_it_is_sound()
         assert len((checker.check.__doc__ or "").split()) > 25, f"{checker.name} does not say why it is sound"
 
 
-def test_of_what_is_a_should_only_keys_and_copies_are_judged() -> None:
+def test_of_what_is_a_should_few_things_are_judged() -> None:
     levels = {clause.id: clause.level for clause in contract.clauses()}
     assert {clause for checker in CHECKERS for clause in checker.clauses if levels[clause] != "MUST"} == {
         "AGT-04",
+        "CAN-08",
         "OBS-06",
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from harness.exploration.files import document, expectations, scenario_of, text_of
+from harness.exploration.files import among_others, document, expectations, scenario_of, text_of
 from harness.exploration.profiles import Drawn, keys_of
 from harness.generation import Case, Size, cases
 from harness.oracle import Difference, Undecided
@@ -93,3 +93,16 @@ def test_a_row_too_many_is_expected_not_to_be_there() -> None:
     expected = expectations(case.allowed(), [difference])
     where = {"run_id": "{{r.id}}", "step_id": "a"}
     assert {"table": "step_executions", "where": where, "count": {"at_most": 1}} in expected["finally"]
+
+
+def test_many_of_a_kind_are_asked_for_at_once() -> None:
+    """What names a single run by its id is no expectation of many."""
+    table = {"table": "step_executions", "where": {"run_id": "{{r.id}}"}, "count": 1}
+    data = {
+        "timeline": [{"execute": {"as": "r", "input": {"n": 1}}}],
+        "expect": {"eventually": [{"run": "r", "is": "COMPLETED"}], "finally": [table]},
+    }
+    assert among_others(data, 40) == {
+        "timeline": [{"execute": {"as": "r", "input": {"n": 1}, "count": 40, "via": "kafka"}}],
+        "expect": {"eventually": [{"run": "r", "is": "COMPLETED"}]},
+    }

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from harness.exploration.judging import judge
-from harness.exploration.shrinking import _with_deaths
+from harness.exploration.deaths import SIMPLEST, _with_deaths
+from harness.exploration.judging import WISHED, judge
 from harness.generation import Case
 from harness.history import Event, HistoryWriter
 from harness.shrinking.mending import with_changes
@@ -97,4 +98,61 @@ def test_a_process_dies_only_at_what_is_sure_to_come_about() -> None:
     """An agent behind one that fails is not called, and a process that waits for it would never die."""
     steps = {"a": {"id": "a", "agent_name": "w", "next_step": "b"}, "b": {"id": "b", "agent_name": "v"}}
     case = Case({"name": "main", "start_step": "a", "steps": steps}, {"w": [{"fail": "no"}], "v": [{"ok": {}}]}, {})
-    assert {act["when"]["agent"] for one in _with_deaths(case) for act in one.timeline if "kill" in act} == {"w"}
+    found = [one for one in _with_deaths(case, ["consumer"]) if one.agents.keys() != SIMPLEST.agents.keys()]
+    assert {act["when"]["agent"] for one in found for act in one.timeline if "kill" in act} == {"w"}
+    assert any("held" in script[0] for one in found for script in one.agents.values())
+
+
+def test_what_an_api_ought_to_have_refused_names_its_clause() -> None:
+    ended = {"run": "r", "is": "COMPLETED"}
+    asked = {"method": "POST", "path": "/runs/{{r.id}}/retry", "body": {}, "status": {"one_of": [400, 409]}}
+    case = with_changes(CASE, timeline=({"when": ended, "rest": asked},))
+    judged = judge(case.key, "COMPLETED", _history({"n": 1}), "answered with 202")
+    assert [(one.checker, one.clause) for one in judged.findings] == [("timeline", "API-24")]
+
+
+def test_what_should_be_counts_for_those_who_ask() -> None:
+    events = list(_history({"n": 1}))
+    number = len(events)
+    at = events[-1].at
+    said: list[tuple[str, str, str | None, dict[str, Any]]] = [
+        (
+            "agent",
+            "call",
+            RUN,
+            {"call": 1, "agent": "w-0", "task_id": "t", "idempotency_key": "x", "correlation_id": "c"},
+        ),
+    ]
+    for source, kind, run, data in said:
+        events.append(Event(number, at, STARTED, source, kind, run, {"breach": None, "lacking": None, **data}))  # type: ignore[arg-type]
+    played = [
+        replace(event, data={**event.data, "roles": ["bridge"]}) if event.kind == "begin" else event for event in events
+    ]
+    assert not [one for one in judge(CASE.key, "COMPLETED", played).findings if one.clause == "AGT-04"]
+    assert [one for one in judge(CASE.key, "COMPLETED", played, also=WISHED).findings if one.clause == "AGT-04"]
+
+
+def test_a_neighbour_is_judged_as_well() -> None:
+    """Its row is not what the oracle says of its input."""
+    case = with_changes(CASE, timeline=({"execute": {"as": "other"}},))
+    mine = list(_history({"n": 1}))
+    other = [
+        replace(
+            event,
+            seq=len(mine) + number,
+            run="run-2",
+            data={**event.data, **({"alias": "other"} if event.kind == "run" else {})},
+        )
+        for number, event in enumerate(mine[1:])
+    ]
+    wrong = [
+        replace(event, data={**event.data, "row": {**event.data["row"], "output_data": {"n": 2}}})
+        if event.kind == "step_row"
+        else event
+        for event in other
+    ]
+    told = {
+        one.clause: one.run for one in judge(case.key, "COMPLETED", [*mine, *wrong]).findings if one.checker == "oracle"
+    }
+    assert told == {"CMP-07": "run-2"}
+    assert not [one for one in judge(case.key, "COMPLETED", [*mine, *other]).findings if one.checker == "oracle"]

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given, settings
 
 from harness.generation import Case, Disorder, Size, cases
-from harness.generation.timelines import ON_A_RUN, ON_PROCESSES
+from harness.generation.timelines import BESIDE_A_RUN, ON_A_RUN, ON_PROCESSES, OVER_REST
 from harness.oracle import doubt
 
 Json = Any
 OK, NO = [{"ok": {}}], [{"rpc_error": {"message": "no"}}]
 HELD = [{"held": {"ok": {}}}]
+EVERY_WORD = (*ON_A_RUN, *BESIDE_A_RUN, *OVER_REST, *ON_PROCESSES)
 
 
 def _agent(step: str, **more: Json) -> Json:
@@ -129,6 +130,37 @@ def test_one_of_several_is_enough() -> None:
 
 
 @settings(max_examples=200, derandomize=True, deadline=None)
-@given(cases(Size(most_steps=8), Disorder(words=(*ON_A_RUN, *ON_PROCESSES), one_in=1)))
+@given(cases(Size(most_steps=8), Disorder(words=EVERY_WORD, one_in=1)))
 def test_generated_timelines_are_sure(case: Case) -> None:
     assert case.doubt is None
+
+
+NEEDS_N = {
+    **CHAIN,
+    "steps": {**CHAIN["steps"], "a": _agent("a", input_mapping={"n": "${workflow.input.n}"}, next_step="b")},
+}  # type: ignore[dict-item]
+
+
+def _beside(given: Json, *acts: Json) -> list[Json]:
+    return [{"execute": {"as": "r", "input": {"n": 1}}}, {"execute": {"as": "other", "input": given}}, *acts]
+
+
+def _other(status: str) -> Json:
+    return {"run": "other", "is": status}
+
+
+@pytest.mark.parametrize(
+    ("given", "acts", "why"),
+    [
+        # A neighbour that has no input fails before its agent is called, which the run's own end waits for.
+        ({}, [{"when": _other("FAILED"), "release": "of-a"}], None),
+        ({"n": 2}, [{"when": _other("FAILED"), "release": "of-a"}], "the run need not be FAILED"),
+        ({"n": 2}, [{"cancel": "other"}, {"when": _other("CANCELLED"), "release": "of-a"}], None),
+        ({"n": 2}, [{"when": _other("COMPLETED"), "release": "of-a"}], "before the agent of a is released"),
+        ({"n": 2}, [{"cancel": "other"}], "the agent of a is held and never released"),
+        ({"n": 2}, [{"when": {"run": "third", "is": "FAILED"}, "release": "of-a"}], "the run third is not made"),
+    ],
+)
+def test_a_neighbour_has_an_end_of_its_own(given: Json, acts: Sequence[Json], why: str | None) -> None:
+    told = doubt(NEEDS_N, {"n": 1}, _scripts({"a": HELD, "b": OK}), _beside(given, *acts))
+    assert told is None if why is None else why in str(told)

@@ -190,3 +190,63 @@ def test_every_difference_is_told_with_its_clause(changes: dict[str, Json], clau
     outcome = of(agent("a", input_mapping={"x": "${workflow.input.x}"}), given={"x": 1})
     assert differences(outcome, observed(outcome)) == []
     assert [one.clause for one in differences(outcome, observed(outcome, **changes))] == [clause]
+
+
+def test_what_was_in_flight_at_a_cancellation_keeps_its_id() -> None:
+    """RES-09: two different tasks for it are one too many; not when the first had failed, or the retry begins at a step."""
+    agents: dict[str, Json] = {"a": [{"held": {"ok": {}}}]}
+    cancelled = {"run": "r", "is": "CANCELLED"}
+    acts: list[Json] = [{"when": {"agent": "w-a", "calls": 1}, "cancel": "r"}, {"when": cancelled, "release": "w-a"}]
+    twice = [Task("one", "w-a", {}), Task("two", "w-a", {})]
+    kept = of(agent("a"), timeline=[*acts, {"retry": "r"}], **agents)
+    rows = [Row("a", "COMPLETED", {}, {})]
+    assert [one.clause for one in differences(kept, Observed("COMPLETED", None, rows, twice))] == ["CMP-08"]
+    assert differences(kept, Observed("COMPLETED", None, rows, twice[:1])) == []
+    begun_anew = of(agent("a"), timeline=[*acts, {"retry": {"run": "r", "from": "a"}}], **agents)
+    assert differences(begun_anew, Observed("COMPLETED", None, rows, twice)) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "hangs", "expected", "calls"),
+    [([{"hang": True}, {"ok": {"n": 1}}], 2, "COMPLETED", 2), ([{"hang": True}], 2, "FAILED", 3)],
+)
+def test_a_call_that_times_out_is_made_again(script: Json, hangs: int, expected: str, calls: int) -> None:
+    """AGT-15, AGT-11."""
+    timed = {"per": "task", "timeout_ms": 400, "retry_config": {"max_retries": hangs}, "script": script}
+    outcome = of(agent("a"), a=timed)
+    assert outcome.statuses == {expected}
+    assert outcome.final.calls["w-a"] == calls
+
+
+def test_whether_a_slow_call_times_out_is_a_race() -> None:
+    def slow(seconds: float) -> Json:
+        return {"timeout_ms": 400, "script": [{"slow": {"seconds": seconds, "then": {"ok": {}}}}]}
+
+    assert of(agent("a"), a=slow(0.1)).statuses == {"COMPLETED"}
+    assert of(agent("a"), a=slow(2)).statuses == {"FAILED"}
+    with pytest.raises(Undecided, match="race"):
+        of(agent("a"), a=slow(0.3))
+
+
+def test_a_result_without_output_is_a_success() -> None:
+    """CMP-14; and one without a message a failure (FAI-07)."""
+    held: Json = [{"held": {"ok": {}}}]
+
+    def answered(**result: Json) -> Allowed:
+        act = {"when": {"agent": "w-a", "calls": 1}, "answer": {"run": "r", "step": "a", **result}}
+        return of(agent("a"), timeline=[act], a=held)
+
+    (one,) = answered(output=None).final.executions.values()
+    assert (one.statuses, one.output) == ({"COMPLETED"}, None)
+    (one,) = answered(error=None).final.executions.values()
+    assert one.statuses == {"FAILED"}
+
+
+def test_acts_on_another_run_change_nothing() -> None:
+    """ISO-05."""
+    timeline = [{"execute": {"as": "r"}}, {"execute": {"as": "other"}}, {"cancel": "other"}]
+    assert of(agent("a"), timeline=timeline).statuses == {"COMPLETED"}
+    workflow = {"name": "w", "start_step": "a", "steps": {"a": agent("a")}}
+    assert allowed(workflow, {}, {"w-a": OK}, timeline, "other").statuses == {"COMPLETED", "CANCELLED"}
+    with pytest.raises(Undecided, match="another run"):
+        of(agent("a"), timeline=timeline, a=[{"ok": {}}, {"fail": "no"}])
