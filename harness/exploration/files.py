@@ -20,6 +20,7 @@ from harness.generation.cases import RUN, WORKFLOW
 from harness.generation.invalid import OF_THE_NAME
 from harness.history import Event
 from harness.oracle import Allowed, Difference, Execution, Said, Undecided
+from harness.oracle.differences import tasks_asked
 from harness.oracle.wildcards import is_fixed
 from harness.scenario import templates
 from harness.scenario.acts import long_arguments, word_of
@@ -181,16 +182,12 @@ def _end_of(run: str, allowed: Allowed) -> dict[str, Json]:
 def _of_step(allowed: Allowed, step: str) -> list[dict[str, Json]]:
     """The expectations about one step, as far as rows without their places can be held to them."""
     executions = [one for one in allowed.final.executions.values() if one.step == step]
-    asked = sum(
-        one.is_asked and not one.is_kept
-        for round_ in allowed.rounds
-        for one in round_.executions.values()
-        if one.step == step
-    )
+    asked = len(tasks_asked(allowed, step))
     line: dict[str, Json] = {"run": RUN, "step": _escaped(step)}
     is_sure = all(not one.may_be_absent for one in executions)
-    if allowed.plan.kind(step) == "agent" and is_sure and not allowed.was_cut:
-        line["times"] = asked
+    if allowed.plan.kind(step) == "agent" and is_sure:
+        # How far a round came that was cancelled is not known.
+        line["times"] = {"at_most": asked} if allowed.was_cut else asked
     if len(executions) == 1 and is_sure:
         line |= _facts(executions[0])
     elif executions and is_sure and all(one.statuses == executions[0].statuses for one in executions):

@@ -19,6 +19,9 @@ from harness.shrinking import OF_PROCESSES, engine, smaller_cases
 _STUCK_SECONDS = 5.0
 _STUCK_AFTER_A_DEATH_SECONDS = 30.0
 _QUIET_SECONDS = 0.2
+_QUIET_AFTER_A_CANCELLATION_SECONDS = 1.2
+"""Until it has been seen that the executor is through with it: offsets are asked for twice a second."""
+
 _ATTEMPTS_AT_ONCE = 40
 _TRIES = 3
 _MORE_TRIES = 9
@@ -65,7 +68,9 @@ def _carried_out(cases: Sequence[Case], bench: Bench, also: frozenset[str]) -> l
     landed: list[Landed] = []
     waiting = list(cases)[::-1]
     stuck_seconds = _STUCK_AFTER_A_DEATH_SECONDS if any(map(disturbs, cases)) else _STUCK_SECONDS
-    fleet = Fleet(bench, in_flight=_ATTEMPTS_AT_ONCE, stuck_seconds=stuck_seconds, quiet_seconds=_QUIET_SECONDS)
+    is_cancelled = any("cancel" in act for case in cases for act in case.timeline)
+    quiet_seconds = _QUIET_AFTER_A_CANCELLATION_SECONDS if is_cancelled else _QUIET_SECONDS
+    fleet = Fleet(bench, in_flight=_ATTEMPTS_AT_ONCE, stuck_seconds=stuck_seconds, quiet_seconds=quiet_seconds)
     fleet.carry_out(_taken_from(waiting), landed.append, partial(_is_empty, waiting))
     if bench.processes.are_disturbed:
         bench.processes.restore()

@@ -213,21 +213,28 @@ def _between(one: Execution, row: Row, kind: str) -> Difference:
             return Difference("CMP-04", one.step, "input", text)
 
 
-def _of_tasks(allowed: Allowed, observed: Observed) -> Iterator[Difference]:
-    asked: dict[str, list[tuple[Execution, bool]]] = {}
+def tasks_asked(allowed: Allowed, step: str | None = None) -> list[tuple[Execution, bool]]:
+    """(execution, whether it is sure) of each task that may be published, with an id of its own: for one step, or all of them."""
+    found: list[tuple[Execution, bool]] = []
     known: dict[Path, Execution] = {}
     for index, round_ in enumerate(allowed.rounds):
         is_last = index == len(allowed.rounds) - 1
         is_open = (allowed.is_cut and is_last) or (allowed.was_cut and not is_last)
         for one in round_.executions.values():
-            if one.is_asked and not one.is_kept:
-                agent = str(allowed.plan.steps[one.step].get("agent_name"))
-                # A round after a cut one takes up what that one has done, which is not known.
-                sure = not one.may_be_absent and not is_open and not (allowed.was_cut and is_last)
-                before = known.setdefault(one.path, one)
-                if before is not one and allowed.keeps_ids and _is_one_attempt(before, one):
-                    continue
-                asked.setdefault(agent, []).append((one, sure))
+            if not one.is_asked or one.is_kept or step not in (None, one.step):
+                continue
+            # A round after a cut one takes up what that one has done, which is not known.
+            sure = not one.may_be_absent and not is_open and not (allowed.was_cut and is_last)
+            before = known.setdefault(one.path, one)
+            if before is one or not allowed.keeps_ids or not _is_one_attempt(before, one):
+                found.append((one, sure))
+    return found
+
+
+def _of_tasks(allowed: Allowed, observed: Observed) -> Iterator[Difference]:
+    asked: dict[str, list[tuple[Execution, bool]]] = {}
+    for one, sure in tasks_asked(allowed):
+        asked.setdefault(str(allowed.plan.steps[one.step].get("agent_name")), []).append((one, sure))
     of_agent: dict[str, list[Task]] = {}
     for task in {task.task_id: task for task in observed.tasks}.values():
         of_agent.setdefault(task.agent, []).append(task)

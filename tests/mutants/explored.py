@@ -24,6 +24,7 @@ import click
 from ruamel.yaml import YAML
 
 from tests.mutants import subjects
+from tests.mutants.beyond import BEYOND
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.one_by_one import chosen, table, try_each
 
@@ -44,6 +45,12 @@ Written by `python -m tests.mutants.explored`; do not edit it. Each mutant was e
 was not as the contract allows, for {minutes:g} minutes at most. What was found is the smallest scenario file that came of
 it: *steps* are those of its workflow, *acts* all of its timeline but the one that asks for the run. It has to fail on the
 mutant and to pass on the reference.
+"""
+
+_BEYOND = """## What it does not reach
+
+{number} mutants are wrong in something that no generated case asks for. Scenario files and planned faults kill them
+([What the mutants say](mutants.md)).
 """
 
 
@@ -91,7 +98,7 @@ def main(
     page: Path,
 ) -> None:
     """Have explore look for the mutants, and write the table of what it found."""
-    names = chosen(MUTANTS, only)
+    names = [name for name in chosen(MUTANTS, only) if only or name not in BEYOND]
 
     def attempt(name: str) -> Explored:
         return explored(name, results, minutes * 60, shrink_seconds)
@@ -232,9 +239,13 @@ def _page(explored: Sequence[Explored], minutes: float) -> str:
         for one in explored
         if one.trouble is None
     ]  # fmt: skip
-    left = len(MUTANTS) - len(rows)
+    left = len(MUTANTS) - len(rows) - len(BEYOND)
     told = f"{summary(explored)} {left} have not been tried yet." if left else summary(explored)
-    return "\n".join([_HEAD.format(minutes=minutes), told, "", *table(head, rows), ""])
+    beyond = [(f"`{name}`", wrong[name], why) for name, why in BEYOND.items()]
+    return "\n".join([
+        _HEAD.format(minutes=minutes), told, "", *table(head, rows), "",
+        _BEYOND.format(number=len(beyond)), *table(("mutant", "what is wrong", "why no generated case reaches it"), beyond), "",
+    ])  # fmt: skip
 
 
 if __name__ == "__main__":

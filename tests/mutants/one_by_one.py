@@ -57,7 +57,7 @@ def try_each(
     if not resume:
         record.unlink(missing_ok=True)
     record.parent.mkdir(parents=True, exist_ok=True)
-    known = {one.mutant: one for one in _read(record, made_of) if one.trouble is None}
+    known = {one.mutant: one for one in read(record, made_of) if one.trouble is None}
     left = [name for name in names if name not in known][:most]
     with ThreadPoolExecutor(at_once) as pool:
         attempts = [pool.submit(attempt, name) for name in left]
@@ -83,7 +83,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
     return [f"| {lines[0]} |", f"|{' --- |' * len(head)}", *(f"| {line} |" for line in lines[1:])]
 
 
-def _read(record: Path, made_of: Callable[..., T]) -> list[T]:
+def read(record: Path, made_of: Callable[..., T]) -> list[T]:
     if not record.exists():
         return []
     lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
