@@ -14,13 +14,15 @@ from harness.generation.agents import agents
 from harness.generation.cases import Case, cases
 from harness.generation.inputs import inputs, inputs_by_schema
 from harness.generation.invalid import WAYS, Invalid, invalid_workflows
-from harness.generation.timelines import ON_A_RUN, ON_PROCESSES, Disorder, timelines
+from harness.generation.timelines import BESIDE_A_RUN, ON_A_RUN, ON_PROCESSES, OVER_REST, Disorder, timelines
 from harness.generation.values import values
 from harness.generation.workflows import Size, workflows
 
 __all__ = [
+    "BESIDE_A_RUN",
     "ON_A_RUN",
     "ON_PROCESSES",
+    "OVER_REST",
     "WAYS",
     "Case",
     "Disorder",

@@ -39,6 +39,8 @@ _WORTHWHILE_SECONDS = 30.0
 _STARTING_SECONDS = 180.0
 """What an exploration may take beyond its time and that of shrinking: a stack and a subject start and stop."""
 
+_under_way: set[subprocess.Popen[str]] = set()
+
 _HEAD = """# What `plumbline explore` finds by itself
 
 Written by `python -m tests.mutants.explored`; do not edit it. Each mutant was explored with nothing known of it, until a run
@@ -99,6 +101,7 @@ def main(
 ) -> None:
     """Have explore look for the mutants, and write the table of what it found."""
     names = [name for name in chosen(MUTANTS, only) if only or name not in BEYOND]
+    signal.signal(signal.SIGTERM, _end_all)
 
     def attempt(name: str) -> Explored:
         return explored(name, results, minutes * 60, shrink_seconds)
@@ -110,6 +113,13 @@ def main(
     click.echo(summary(ordered))
     if not only:
         page.write_text(_page(ordered, minutes), encoding="utf-8")
+
+
+def _end_all(number: int, _: object) -> None:
+    """Who is told to end tells its explorations, which have sessions of their own and end their stacks in order."""
+    for process in [*_under_way]:
+        process.terminate()
+    raise SystemExit(128 + number)
 
 
 def explored(name: str, results: Path, seconds: float, shrink_seconds: float) -> Explored:
@@ -176,6 +186,7 @@ def _run(arguments: Sequence[str], seconds: float) -> tuple[int, str]:
         process = subprocess.Popen(
             [*_PLUMBLINE, *arguments], stdout=said, stderr=subprocess.STDOUT, cwd=subjects.ROOT, start_new_session=True
         )
+        _under_way.add(process)
         try:
             code = process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -186,6 +197,8 @@ def _run(arguments: Sequence[str], seconds: float) -> tuple[int, str]:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
             code = -1
+        finally:
+            _under_way.discard(process)
         said.seek(0)
         return code, said.read()[-2000:]
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 from hypothesis import given, settings
 
-from harness.exploration.files import among_others, document, expectations, scenario_of, text_of
+from harness.exploration.files import among_others, document, expectations, expected_of, scenario_of, text_of
+from harness.exploration.judging import Judged
 from harness.exploration.profiles import Drawn, keys_of
 from harness.generation import Case, Size, cases
 from harness.oracle import Difference, Undecided
 from harness.runner.scripts import action_of
 from harness.scenario import load, templates
+from harness.verdict import Finding
 
 
 def test_files_of_cases_are_read_without_a_mistake(tmp_path: Path) -> None:
@@ -106,3 +108,15 @@ def test_many_of_a_kind_are_asked_for_at_once() -> None:
         "timeline": [{"execute": {"as": "r", "input": {"n": 1}, "count": 40, "via": "kafka"}}],
         "expect": {"eventually": [{"run": "r", "is": "COMPLETED"}]},
     }
+
+
+def test_an_open_step_of_a_cancelled_run_is_expected_to_be_closed() -> None:
+    steps = {"a": {"id": "a", "agent_name": "w"}}
+    acts = ({"when": {"agent": "w", "calls": 1}, "cancel": "r"},)
+    case = Case({"name": "main", "start_step": "a", "steps": steps}, {"w": [{"held": {"ok": {}}}]}, {}, acts)
+    finding = Finding("open_steps", "CAN-08", "step left open", "")
+    expected = expected_of(case, Judged((finding,), (), None, ()))
+    assert expected["eventually"] == [
+        {"run": "r", "is": "CANCELLED"},
+        {"not": {"run": "r", "step": "a", "is": "RUNNING"}},
+    ]
