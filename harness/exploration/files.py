@@ -36,6 +36,7 @@ _WIDE = 110
 _DEADLINE_SECONDS = 20.0
 MOST_EXPECTED = 4
 REFUSED_NAME = "refused-{{unique}}"
+_WAITING, _WAITED_FOR = "waiting", "waited-for"
 
 
 def document(
@@ -67,6 +68,26 @@ def among_others(data: Mapping[str, Json], count: int) -> dict[str, Json]:
         if (kept := [one for one in listed if f"{{{{{RUN}.id}}}}" not in repr(one)])
     }
     return {**data, "timeline": [asked, *rest], "expect": expect}
+
+
+def beside_one_that_waits(data: Mapping[str, Json], status: str) -> dict[str, Json]:
+    """The data of a scenario file of one plain run, which ends so, while another run waits for its agent (ISO-06)."""
+    (first, *rest) = data["timeline"]
+    waiting = {"start_step": "s", "steps": {"s": {"id": "s", "agent_name": _WAITED_FOR}}}
+    return {
+        **data,
+        "workflows": {**data["workflows"], _WAITING: waiting},
+        "agents": {**data["agents"], _WAITED_FOR: [{"held": {"ok": {}}}]},
+        "timeline": [
+            {"execute": {"workflow": _WAITING, "as": _WAITING}},
+            {
+                "when": {"agent": _WAITED_FOR, "calls": 1},
+                "execute": {**first["execute"], "workflow": WORKFLOW},
+            },
+            *rest,
+            {"when": {"run": RUN, "is": status}, "release": _WAITED_FOR},
+        ],
+    }
 
 
 def _refused_document(case: Case, guarantee: str, clauses: Sequence[str]) -> dict[str, Json]:

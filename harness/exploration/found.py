@@ -11,12 +11,14 @@ from typing import Any
 import contract
 from harness.document import MistakesFound
 from harness.exploration.deaths import roles_met, shrink_with_deaths
-from harness.exploration.files import among_others, document, expected_of, text_of, with_case
+from harness.exploration.files import among_others, beside_one_that_waits, document, expected_of, text_of, with_case
 from harness.exploration.judging import CHECKER
 from harness.exploration.session import Failure
 from harness.exploration.shrinking import Shrunk, shrink
+from harness.generation import Case
 from harness.history import Event
 from harness.history.file import encode
+from harness.oracle import Undecided
 from harness.runner import run
 from harness.runner.bench import Bench
 from harness.scenario import load
@@ -78,7 +80,7 @@ def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, ag
     path.write_text(text_of(alone, head), encoding="utf-8")
     outcome = _tried(path, bench, directory, failure.drawn.seed) if shrunk.smallest is not None else None
     if outcome is None or outcome.verdict != "failed":
-        for other in _in_company(alone, failure) if not landed.case.timeline else ():
+        for other in _in_company(alone, landed.case, failure) if not landed.case.timeline else ():
             path.write_text(text_of(other, head), encoding="utf-8")
             among = _tried(path, bench, directory, failure.drawn.seed)
             if among is not None and among.verdict == "failed":
@@ -103,10 +105,15 @@ def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, ag
     return Found(failure, shrunk, path, outcome, fails=True)
 
 
-def _in_company(alone: dict[str, Json], failure: Failure) -> Iterator[dict[str, Json]]:
-    """The same of many runs at once, and where processes were ended meanwhile, with the death of one behind them."""
-    if failure.landed.case.is_refused:
+def _in_company(alone: dict[str, Json], case: Case, failure: Failure) -> Iterator[dict[str, Json]]:
+    """The same beside a run that waits for its agent; of many runs at once; and where processes were ended meanwhile, with the
+    death of one behind them."""
+    try:
+        statuses = case.allowed().statuses
+    except Undecided:
         return
+    if len(statuses) == 1:
+        yield beside_one_that_waits(alone, *statuses)
     among = among_others(alone, _COMPANY)
     yield among
     if failure.landed.is_disturbed:

@@ -95,7 +95,7 @@ def _by_its_record(choose: Chooser, good: dict[str, Json], *, in_loop: bool) -> 
             return {**_HANGING_FOR_EVER, "script": [{"hang": True}]}
         return {**_HANGING, "script": [{"hang": True}, good]}
     if kind == 4 and not in_loop and choose.rarely(3):
-        return {**_PATIENT, "script": [*[{"status": 503}] * choose.number(4, 5), good]}
+        return {**_PATIENT, "script": [*[{"status": 503}] * 4, good]}
     return [{"ok": {**good["ok"], "artifacts": [*_ARTIFACTS]}}] if "ok" in good else [good]
 
 

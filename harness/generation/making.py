@@ -31,7 +31,13 @@ class Facts:
 
     @property
     def is_pure(self) -> bool:
+        """Whether equal tasks get equal answers."""
         return all(AgentScript.of(name, script).is_pure for name, script in self.agents.items())
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether nothing changes when calls are made again."""
+        return all(AgentScript.of(name, script).is_repeatable for name, script in self.agents.items())
 
     def asked_once(self) -> list[str]:
         """Agent steps that a task is sure to be published for, once, outside loops."""

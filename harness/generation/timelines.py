@@ -96,7 +96,7 @@ def _rotated(choose: Chooser, words: Sequence[str]) -> Sequence[str]:
 def _cancel(making: Making) -> Changed | None:
     choose = making.choose
     steps = making.sure_steps()
-    if not steps or not making.is_pure:
+    if not steps or not making.is_repeatable:
         return (making.workflow, making.agents, ({"cancel": "r"},))
     step = choose.one_of(steps)
     held = making.with_held(step)
@@ -143,7 +143,7 @@ def _duplicate(making: Making) -> Changed | None:
     steps = making.sure_steps()
     topics = ["requests"]
     if steps:
-        topics = ["results", "requests", "tasks"] if making.is_pure else ["results", "requests"]
+        topics = ["results", "requests", "tasks"] if making.is_repeatable else ["results", "requests"]
     topic = choose.one_of(topics)
     ended = {"run": "r", "is": making.status}
     when: Json = ended
@@ -308,7 +308,7 @@ def _time_out(making: Making) -> Changed | None:
 
 def _process(word: str) -> Any:
     def make(making: Making) -> Changed | None:
-        if not making.is_pure:
+        if not making.is_repeatable:
             return None
         role = making.choose.one_of(("consumer", "bridge"))
         steps = making.sure_steps()

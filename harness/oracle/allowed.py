@@ -85,7 +85,7 @@ class _Walk:
             acts = [Act("execute", {}, {}), *acts]
         self._force_answers(acts)
         if any(_repeats_calls(act) for act in acts):
-            self._demand_pure("calls may be made twice")
+            self._demand_repeatable("calls may be made twice")
             self._demand_no_time_outs()
         self._rounds.append(interpret(self._plan, self._given, self._scripts))
         for index, act in enumerate(acts):
@@ -132,7 +132,7 @@ class _Walk:
         if self._is_cut:
             if not self._cut_is_sure:
                 raise Undecided("whether there is a cancelled run to retry depends on a race")
-            self._demand_pure("a call of before the cancellation may count, or not")
+            self._demand_repeatable("a call of before the cancellation may count, or not")
             self._rounds.append(interpret(self._plan, self._given, self._scripts))
             self._is_cut, self._was_cut = False, True
             return
@@ -170,6 +170,11 @@ class _Walk:
     def _demand_pure(self, why: str) -> None:
         if not all(script.is_pure for script in self._scripts.values()):
             raise Undecided(f"{why}, and an agent counts its calls")
+
+    def _demand_repeatable(self, why: str) -> None:
+        self._demand_pure(why)
+        if not all(script.is_repeatable for script in self._scripts.values()):
+            raise Undecided(f"{why}, and an agent answers otherwise when its task is given anew")
 
     def _demand_no_time_outs(self) -> None:
         for step in self._plan.steps:

@@ -67,11 +67,24 @@ class AgentScript:
         """Whether equal tasks get equal answers, in whatever order and however often they are asked."""
         return self.per_task or len(self.entries) == 1
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether a task has the same answer however many calls for it were made before, and by a bridge that died since."""
+        if not self.per_task:
+            return len(self.entries) == 1
+        try:
+            told = [self._from(first, {}) for first in range(len(self.entries))]
+        except Undecided:
+            return False
+        return len({(one.succeeded, repr(one.output)) for one in told}) == 1
+
     def answer(self, input_data: Any, calls_before: int) -> Answer:
         """The outcome of a task that is given to the bridge once. Raises Undecided."""
+        return self._from(0 if self.per_task else calls_before, input_data)
+
+    def _from(self, first: int, input_data: Any) -> Answer:
         if not self.is_known:
             return Answer(False, said=self.name, calls=0)
-        first = 0 if self.per_task else calls_before
         seconds = 0.0
         for call in range(self.most_retries + 1):
             entry = self.entries[min(first + call, len(self.entries) - 1)]

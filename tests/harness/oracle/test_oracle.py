@@ -250,3 +250,16 @@ def test_acts_on_another_run_change_nothing() -> None:
     assert allowed(workflow, {}, {"w-a": OK}, timeline, "other").statuses == {"COMPLETED", "CANCELLED"}
     with pytest.raises(Undecided, match="another run"):
         of(agent("a"), timeline=timeline, a=[{"ok": {}}, {"fail": "no"}])
+
+
+def test_a_death_may_give_an_agent_the_tries_that_it_lacked() -> None:
+    """A bridge counts its tries anew after its death, and a script that counts a task's calls goes on."""
+    timeline = [{"execute": {"as": "r"}}, {"kill": "bridge"}, {"start": "bridge"}]
+
+    def away(times: int) -> Json:
+        return {"per": "task", "script": [*[{"status": 503}] * times, {"ok": {}}]}
+
+    assert of(agent("a"), timeline=timeline, a=away(3)).statuses == {"COMPLETED"}
+    assert of(agent("a"), a=away(4)).statuses == {"FAILED"}
+    with pytest.raises(Undecided, match="anew"):
+        of(agent("a"), timeline=timeline, a=away(4))
