@@ -16,6 +16,7 @@ from harness.generation.choosing import Chooser
 from harness.generation.making import Act, Changed, Json, Making
 from harness.generation.over_rest import misuse, read
 from harness.oracle import Allowed, Undecided, allowed
+from harness.oracle.certainty import may_answer
 
 ON_A_RUN = ("cancel", "retry", "duplicate", "late", "forge", "delay", "time_out", "early_cancel", "together")
 """What can be done to one run while others are under way."""
@@ -215,10 +216,7 @@ def _together(making: Making) -> Changed | None:
         (step, other)
         for step in held
         for other in sure
-        if other != step
-        and _is_beside(making.plain, step, other)
-        # A reset connection is no answer.
-        and "reset" not in str(making.agents[making.agent_of(other)])
+        if other != step and _is_beside(making.plain, step, other) and may_answer(making.agents[making.agent_of(other)])
     ]
     loops = _asked_side_by_side(making)
     if pairs and not (loops and making.choose.rarely(2)):

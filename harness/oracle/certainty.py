@@ -117,6 +117,8 @@ class _Reach:
             return None
         if self._known.is_cut or not sure or self._known.final.calls[name] < least:
             return f"{name} need not be called{f' {least} times' if sure else ''}"
+        if "answered" in when and not may_answer(self._case.agents.get(name)):
+            return f"{name} need not answer"
         # Beyond one call for each execution, the others are repetitions, which come without anything more.
         return self._behind_what_is_held(sure, min(least, len(sure)), is_over="answered" in when)
 
@@ -146,6 +148,13 @@ class _Reach:
         answered = {str(act.arguments["step"]) for act in self._acts if act.word == "answer"}
         held = {name for name, written in agents.items() if name not in released and _may_hold(written)}
         return [one for one in self._asked() if self._agent_of(one) in held and one.step not in answered]
+
+
+def may_answer(written: Json) -> bool:
+    """Whether every call of such an agent that is not held is answered: to hang or to reset the connection is no answer."""
+    if isinstance(written, Mapping):
+        return not ({"hang", "reset"} & set(written)) and all(map(may_answer, written.values()))
+    return not isinstance(written, (list, tuple)) or all(map(may_answer, written))
 
 
 def _may_hold(value: Json) -> bool:

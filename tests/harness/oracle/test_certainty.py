@@ -99,6 +99,12 @@ UNSURE = [
     ("a comes after a", CHAIN, {"a": HELD, "b": OK}, [{"when": _called("a", "answered"), "release": "of-a"}]),
     ("b need not be COMPLETED", CHAIN, {"a": NO, "b": OK}, [{"when": _is("COMPLETED", step="b"), "cancel": "r"}]),
     ("of-b need not be called", CHAIN, {"a": NO, "b": OK}, [{"when": _called("b"), "cancel": "r"}]),
+    (
+        "of-a need not answer",
+        BESIDE,
+        {"a": [{"hang": True}], "b": HELD},
+        [{"when": {"all": [_called("b"), _called("a", "answered")]}, "release": "of-b"}],
+    ),
     ("may not have ended", CHAIN, {"a": NO, "b": OK}, [{"retry": "r"}]),
     ("need not be CANCELLED", CHAIN, {"a": OK, "b": OK}, [{"cancel": "r"}, {"when": _is("CANCELLED"), "cancel": "r"}]),
     (
