@@ -102,7 +102,7 @@ UNSURE = [
     (
         "of-a need not answer",
         BESIDE,
-        {"a": [{"hang": True}], "b": HELD},
+        {"a": {"timeout_ms": 1000, "script": [{"hang": True}]}, "b": HELD},
         [{"when": {"all": [_called("b"), _called("a", "answered")]}, "release": "of-b"}],
     ),
     ("may not have ended", CHAIN, {"a": NO, "b": OK}, [{"retry": "r"}]),
