@@ -36,7 +36,7 @@ _HANGING = {"per": "task", "timeout_ms": 2000, "retry_config": {"max_retries": 3
 """What answers after all has so much time, three times, that a busy machine does not use it up."""
 
 _HANGING_FOR_EVER = {"timeout_ms": 1000, "retry_config": {"max_retries": 1}}
-_PATIENT = {"per": "task", "retry_config": {"max_retries": 4, "initial_delay_ms": 300, "max_delay_ms": 3000}}
+_PATIENT = {"per": "task", "retry_config": {"max_retries": 6, "initial_delay_ms": 500, "max_delay_ms": 2000}}
 """So many pauses, and so long, that none of them being made is no chance (AGT-14)."""
 
 
@@ -95,7 +95,7 @@ def _by_its_record(choose: Chooser, good: dict[str, Json], *, in_loop: bool) -> 
             return {**_HANGING_FOR_EVER, "script": [{"hang": True}]}
         return {**_HANGING, "script": [{"hang": True}, good]}
     if kind == 4 and not in_loop and choose.rarely(3):
-        return {**_PATIENT, "script": [*[{"status": 503}] * 4, good]}
+        return {**_PATIENT, "script": [*[{"status": 503}] * 6, good]}
     return [{"ok": {**good["ok"], "artifacts": [*_ARTIFACTS]}}] if "ok" in good else [good]
 
 
