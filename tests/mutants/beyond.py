@@ -46,6 +46,7 @@ BEYOND: Final[Mapping[str, str]] = {
     "hindered-messages-set-aside": "The database refuses nothing: that takes a planned fault.",
     "delivered-without-an-offset": "Kafka answers as it does: that takes a planned fault.",
     "backoff-unbounded": "A pause that is too long cannot be told from a machine that is busy.",
+    "one-circuit-for-all": "So many runs are under way that tasks which are answered come between those that fail, and no circuit opens.",
     "no-circuit": _CIRCUIT,
     "circuit-stays-open": _CIRCUIT,
     "answers-to-others-taken": "Agents answer under the id that they are asked by (AGT-24 is a SHOULD, of which the oracle says nothing).",
