@@ -45,6 +45,7 @@ BEYOND: Final[Mapping[str, str]] = {
     "plan-of-the-last-request": "A retry carries the plan and the input that its run has.",
     "hindered-messages-set-aside": "The database refuses nothing: that takes a planned fault.",
     "delivered-without-an-offset": "Kafka answers as it does: that takes a planned fault.",
+    "outbox-never-swept": "The API is ended while no request is under way, and by then it has sent what it accepted.",
     "time-outs-die-with-their-process": "What a time-out comes to when a process dies before it is over is left open by the oracle.",
     "backoff-unbounded": "A pause that is too long cannot be told from a machine that is busy.",
     "one-circuit-for-all": "So many runs are under way that tasks which are answered come between those that fail, and no circuit opens.",
