@@ -249,6 +249,7 @@ def _write_counts(counts: Counts, found: list[Found], directory: Path) -> None:
         "seconds": round(counts.seconds, 3),
         "runs_a_minute": round(counts.rate, 1),
         "failed": counts.failed,
+        "found_after": None if counts.found_after is None else round(counts.found_after, 3),
         "undecided": counts.undecided_for,
         "disturbed": counts.disturbed,
         "disturbances": counts.disturbances,

@@ -58,6 +58,9 @@ class Counts:
     undecided: int = 0
     disturbed: int = 0
     seconds: float = 0.0
+    found_after: float | None = None
+    """When the first failure was seen, in seconds from the beginning."""
+
     disturbances: Counter[str] = field(default_factory=Counter)
     statuses: Counter[str] = field(default_factory=Counter)
     features: Counter[str] = field(default_factory=Counter)
@@ -219,6 +222,8 @@ class Explorer:
                 counts.known[landed.case.key] = bool(judged.findings)
             if judged.findings:
                 counts.failed += 1
+                if counts.found_after is None:
+                    counts.found_after = counts.seconds
                 key = signature(judged)
                 if key in counts.failures:
                     counts.failures[key].count += 1

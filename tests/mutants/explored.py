@@ -143,12 +143,13 @@ def explored(name: str, results: Path, seconds: float, shrink_seconds: float) ->
 def _explored_once(
     name: str, directory: Path, seconds: float, shrink_seconds: float, options: Sequence[str]
 ) -> Explored:
+    shutil.rmtree(directory, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="plumbline-explored-") as folder:
         subject = subjects.write(name, Path(folder))
         asked = ["explore", str(subject), "--for", f"{seconds:g}s", "--shrink-for", f"{shrink_seconds:g}s"]
         asked += ["--should", "--report", str(directory), "--failures", str(Path(folder) / "failures"), *options]
         code, told = _run(asked, seconds + 4 * shrink_seconds + _STARTING_SECONDS)
-    if code not in (0, 1):
+    if code not in (0, 1) or not (directory / "exploration.json").exists():
         return Explored(name, trouble=" ".join(told.split())[-300:] or f"it ended with {code}")
     counts = json.loads((directory / "exploration.json").read_text(encoding="utf-8"))
     if code == 0:
@@ -156,11 +157,11 @@ def _explored_once(
     files = [directory / "scenarios" / "found" / one["scenario"] for one in counts["found"]]
     failing = {one["scenario"] for one in counts["found"] if one["fails"]}
     files.sort(key=lambda path: (path.name not in failing, path.stat().st_size))
+    # What is under way when the first failure is seen comes to its end after it.
+    after = counts["found_after"] or counts["seconds"]
     if not files:
         # A process that dies of what it reads leaves no run to make smaller.
-        return Explored(
-            name, counts["runs"], counts["seconds"], trouble=None if counts["deaths"] else "no file came out"
-        )
+        return Explored(name, counts["runs"], after, trouble=None if counts["deaths"] else "no file came out")
     smallest = files[0]
     data = YAML(typ="safe").load(smallest)
     passes, _ = _run(
@@ -168,7 +169,7 @@ def _explored_once(
         _STARTING_SECONDS,
     )  # fmt: skip
     return Explored(
-        name, counts["runs"], counts["seconds"], data["clauses"][0], _steps_in(data), len(data["timeline"]) - 1,
+        name, counts["runs"], after, data["clauses"][0], _steps_in(data), len(data["timeline"]) - 1,
         smallest.name in failing, passes == 0,
     )  # fmt: skip
 
