@@ -16,7 +16,7 @@ from harness.oracle import conditions
 from harness.oracle.answers import AgentScript
 from harness.oracle.composites import Ended, fork_join_end, loop_end, parallel_end
 from harness.oracle.plan import Plan
-from harness.oracle.references import Reference, Unresolvable, resolve
+from harness.oracle.references import Reference, Unresolvable, resolve, unresolvable_in
 from harness.oracle.rounds import Execution, Path, Round, is_in_branch, is_inside
 from harness.oracle.values import MISSING
 from harness.oracle.wildcards import Said, Undecided, is_fixed
@@ -117,10 +117,12 @@ class _Working:
         written = self._plan.steps[step]
         try:
             given = resolve(written.get("input_mapping") or {}, self._plan.steps, self._lookup(scope), open_text=Said())
-        except Unresolvable as error:
-            # Nothing has begun, so that a row is not promised (TBL-04), and neither is an input.
+        except Unresolvable:
+            # Nothing has begun, so that a row is not promised (TBL-04), and neither is an input. Which one of several that lead
+            # to nothing is told of is left open: fields of an object have no order.
+            missing = unresolvable_in(written.get("input_mapping"), self._plan.steps, self._lookup(scope))
             end = Ended("FAILED", None)
-            self._note(path, end, None, said=error.reference.text, may_be_absent=True)
+            self._note(path, end, None, said=missing.pop() if len(missing) == 1 else "", may_be_absent=True)
             return _Shown(end, {step: end})
         if self._plan.kind(step) == "agent":
             return self._agent(step, path, given)

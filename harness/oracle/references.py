@@ -202,3 +202,14 @@ def at_reference(reference: Reference, lookup: Lookup) -> Any:
     if value is MISSING:
         raise Unresolvable(reference)
     return value
+
+
+def unresolvable_in(value: Any, step_ids: Collection[str], lookup: Lookup) -> set[str]:
+    """The texts of all references in a mapping that lead to nothing."""
+    found: set[str] = set()
+    for reference in references_in(value, step_ids):
+        try:
+            at_reference(reference, lookup)
+        except Unresolvable:
+            found.add(reference.text)
+    return found

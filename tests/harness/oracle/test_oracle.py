@@ -263,3 +263,12 @@ def test_a_death_may_give_an_agent_the_tries_that_it_lacked() -> None:
     assert of(agent("a"), a=away(4)).statuses == {"FAILED"}
     with pytest.raises(Undecided, match="anew"):
         of(agent("a"), timeline=timeline, a=away(4))
+
+
+def test_of_several_references_that_lead_to_nothing_any_may_be_told_of() -> None:
+    """A database may keep the fields of an object in another order than they were sent in."""
+    nothing = ["${workflow.input.x}", "${workflow.input.y}"]
+    (one,) = of(agent("a", input_mapping={"b": nothing[0], "a": "x"})).final.executions.values()
+    assert one.said == nothing[0]
+    (one,) = of(agent("a", input_mapping={"b": nothing[0], "a": [nothing[1]]})).final.executions.values()
+    assert one.said == ""
