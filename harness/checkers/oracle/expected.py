@@ -22,7 +22,7 @@ from harness.oracle.composites import (
     parallel_end,
 )
 from harness.oracle.plan import Plan
-from harness.oracle.references import NotJudged, Reference, Unresolvable, references_in, resolve
+from harness.oracle.references import NotJudged, Reference, Unresolvable, references_in, resolve, unresolvable_in
 from harness.oracle.values import MISSING, canonical
 
 Context = tuple[tuple[str, int], ...]
@@ -322,8 +322,9 @@ class Oracle:
             try:
                 value = resolve(template, self.plan.steps, lookup.__getitem__)
                 values[canonical(value)] = value
-            except Unresolvable as error:
-                unresolvable.add(error.reference.text)
+            except Unresolvable:
+                # Fields of an object have no order, so that any of several may be told of.
+                unresolvable |= unresolvable_in(template, self.plan.steps, lookup.__getitem__)
             except NotJudged:
                 return None
         return Inputs(tuple(values.values()), frozenset(unresolvable))
