@@ -17,7 +17,7 @@ Agents = dict[str, Any]
 
 _MESSAGES = ("no", "out of stock", "ä 🦊", '"quoted" \\', "${workflow.input.n}", "two\nlines")
 _NOT_JSON_RPC = ("not JSON", "", "[]", "{}", "null", '{"jsonrpc": "2.0", "id": 1}')
-_TOLD_ONE_IN = 10
+_TOLD_ONE_IN = 16
 _RESERVED = frozenset({"status", "artifacts", "text"})
 """Members of a result that mean something to a bridge (AGT-06, AGT-09)."""
 

@@ -412,3 +412,15 @@ def test_a_loop_that_the_time_out_of_its_branch_ended(config: dict[str, Any], fo
     story.composite(run, "f", {"left": None, "right": {"v": 2}})
     story.over(run)
     assert clauses(story.end()) == found
+
+
+def test_any_of_several_references_that_lead_to_nothing_may_be_named() -> None:
+    """A database may keep the fields of an object in another order than they were sent in (REF-11)."""
+    story = Story()
+    run = story.run(steps("a", a={"input_mapping": {"b": "${workflow.input.x}", "a": "${workflow.input.y}"}}), {})
+    story.take_up(run)
+    for named in ("x", "y"):
+        row = {"id": named, "run_id": run, "step_id": "a", "agent_name": "worker", "status": "FAILED", "input_data": None,
+               "output_data": None, "error_message": f"${{workflow.input.{named}}} cannot be resolved"}  # fmt: skip
+        story.add("database", "step_row", run, row=row)
+    assert not [one for one in judged(History(tuple(story.events))) if one.clause == "REF-11"]
