@@ -280,7 +280,11 @@ class Oracle:
             self._sequence(list(config["loop_body"]), (*context, (step, index)))
             for index in range(min(len(items), _MOST_CONTEXTS))
         ]
-
+        stops = (config.get("on_error") or "stop") == "stop"
+        has_stopped = stops and any(way and all(end.status == "FAILED" for _, end in way) for way in ways)
+        if has_stopped and any(way is not None and not way for way in ways):
+            # What stands behind the iteration that stopped it has not begun, and has no end.
+            return [Ended("FAILED", None)]
         return self._combined(ways, lambda ends: loop_end(config, ends))
 
     def _has_no_list(self, collection: Any, context: Context) -> bool:

@@ -424,3 +424,27 @@ def test_any_of_several_references_that_lead_to_nothing_may_be_named() -> None:
                "output_data": None, "error_message": f"${{workflow.input.{named}}} cannot be resolved"}  # fmt: skip
         story.add("database", "step_row", run, row=row)
     assert not [one for one in judged(History(tuple(story.events))) if one.clause == "REF-11"]
+
+
+def test_what_stands_behind_the_iteration_that_stopped_a_loop_has_no_end() -> None:
+    """The loop has failed, and one around it that collects goes on with what it collected (LOP-06, LOP-12)."""
+
+    def loop(*body: str, over: int, **config: Any) -> dict[str, Any]:
+        return {"type": "loop", "loop_config": {"collection": [1, 2][:over], "loop_body": list(body), **config}}
+
+    plan = steps(
+        "a",
+        a=loop("b", "l", over=1),
+        b={"id": "b", **loop("c", over=1, on_error="collect")},
+        c={"id": "c", **loop("d", over=2)},
+        d={"id": "d", "agent_name": "worker", "input_mapping": {"n": "${loop.item}"}},
+        l={"id": "l", "agent_name": "other", "input_mapping": {"a": "${b.output.iterations}"}},
+    )
+    story = Story()
+    run = story.run(plan, {})
+    story.take_up(run)
+    story.do(run, "d", {"n": 1}, error="no")
+    collected = [{"step_id": "c", "status": "FAILED", "output_data": None, "error_message": "step d failed: no"}]
+    story.do(run, "l", {"a": collected}, {}, agent="other")
+    story.over(run)
+    assert not {one.clause for one in judged(story.end())} & {"REF-11", "LOP-06"}
