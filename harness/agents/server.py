@@ -299,7 +299,7 @@ class AgentServer:
             with contextlib.suppress(ConnectionResetError):
                 await response.prepare(request)
                 await response.write_eof()
-            ending, status = "answered", response.status
+                ending, status = "answered", response.status
             return response
         finally:
             self._ledger.end(call, ending, status)

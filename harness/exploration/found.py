@@ -77,32 +77,31 @@ def write_up(failure: Failure, shrunk: Shrunk, bench: Bench, directory: Path, ag
     history = directory / "histories" / f"{_FOLDER}_{path.stem}.jsonl"
     write_history(with_case(landed.events, landed.case), history)
     alone = document(landed.case, guarantee_of(finding), clauses, expected_of(landed.case, judged))
+    company = () if landed.case.timeline else _in_company(alone, landed.case, failure)
+    said = ""
+    for form in (*([alone] if shrunk.smallest is not None else []), *company):
+        path.write_text(text_of(form, head), encoding="utf-8")
+        outcome = _tried(path, bench, directory, failure.drawn.seed)
+        if outcome is not None and outcome.verdict == "failed":
+            return Found(failure, shrunk, path, outcome, fails=True)
+        if form is alone and outcome is not None:
+            said = f"; as a scenario file it is {outcome.verdict}"
     path.write_text(text_of(alone, head), encoding="utf-8")
-    outcome = _tried(path, bench, directory, failure.drawn.seed) if shrunk.smallest is not None else None
-    if outcome is None or outcome.verdict != "failed":
-        for other in _in_company(alone, landed.case, failure) if not landed.case.timeline else ():
-            path.write_text(text_of(other, head), encoding="utf-8")
-            among = _tried(path, bench, directory, failure.drawn.seed)
-            if among is not None and among.verdict == "failed":
-                return Found(failure, shrunk, path, among, fails=True)
-        path.write_text(text_of(alone, head), encoding="utf-8")
-        rate = f"{shrunk.failed} of {shrunk.tried} times by itself"
-        said = "" if outcome is None else f"; as a scenario file it is {outcome.verdict}"
-        outcome = Outcome(
-            scenario=f"{_FOLDER}/{path.stem}",
-            guarantee=guarantee_of(finding),
-            clauses=clauses,
-            subject=bench.subject.name,
-            verdict="failed",
-            reason=f"{finding.explanation} (it failed {rate}{said})",
-            findings=judged.findings,
-            seconds=failure.landed.seconds,
-            history=history,
-            seed=failure.drawn.seed,
-            scenario_file=path,
-        )
-        return Found(failure, shrunk, path, outcome, fails=False)
-    return Found(failure, shrunk, path, outcome, fails=True)
+    rate = f"{shrunk.failed} of {shrunk.tried} times by itself"
+    outcome = Outcome(
+        scenario=f"{_FOLDER}/{path.stem}",
+        guarantee=guarantee_of(finding),
+        clauses=clauses,
+        subject=bench.subject.name,
+        verdict="failed",
+        reason=f"{finding.explanation} (it failed {rate}{said})",
+        findings=judged.findings,
+        seconds=failure.landed.seconds,
+        history=history,
+        seed=failure.drawn.seed,
+        scenario_file=path,
+    )
+    return Found(failure, shrunk, path, outcome, fails=False)
 
 
 def _in_company(alone: dict[str, Json], case: Case, failure: Failure) -> Iterator[dict[str, Json]]:

@@ -12,6 +12,7 @@ from harness.generation import Case
 from harness.generation.over_rest import clause_of_misuse
 from harness.history import Event, History
 from harness.oracle import Difference, Observed, Row, Task, Undecided, differences
+from harness.oracle.acts import ENDS
 from harness.verdict import Finding
 
 CHECKER = "oracle"
@@ -20,8 +21,6 @@ _REFUSALS = (400, 422)
 _DEMANDED = frozenset(clause.id for clause in contract.clauses() if clause.level == "MUST")
 WISHED = frozenset(clause.id for clause in contract.clauses() if clause.level == "SHOULD")
 """Clauses that nobody is held to who does not ask for it."""
-
-_ENDS = ("COMPLETED", "FAILED", "CANCELLED")
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def _others(case: Case, history: History) -> Iterator[tuple[str, str]]:
 
 def _end_of(history: History, run_id: str) -> str | None:
     status = (history.last_run_row(run_id) or {}).get("status")
-    return status if status in _ENDS else None
+    return status if status in ENDS else None
 
 
 def _of_a_flaw(

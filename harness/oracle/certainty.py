@@ -3,7 +3,7 @@ contract."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,7 @@ class _Reach:
         self._plan = known.plan
         self._timeline = timeline
         self._acts = about([*acts_of(timeline)], run)
+        self._runs = list(runs_of(timeline))
         self._held = self._executions_held(case.agents)
 
     def of_act(self, act: Mapping[str, Json]) -> str | None:
@@ -82,16 +83,13 @@ class _Reach:
             return None if None in told else next(iter(told), None)
         if "agent" in when:
             return self._of_agent(when)
-        if "run" in when and when["run"] in list(self._runs())[1:] and "step" not in when:
+        if "run" in when and when["run"] in self._runs[1:] and "step" not in when:
             return self._case.reach(self._timeline, when["run"])._of_run(str(when.get("is")))
-        if "run" in when and self._runs() and when["run"] not in self._runs():
+        if "run" in when and self._runs and when["run"] not in self._runs:
             return f"the run {when['run']} is not made"
         if "run" in when and isinstance(when.get("is"), str):
             return self._of_step(str(when["step"]), when["is"]) if "step" in when else self._of_run(when["is"])
         return None
-
-    def _runs(self) -> Mapping[str, object]:
-        return runs_of(self._timeline)
 
     def _of_run(self, status: str) -> str | None:
         if status not in ENDS:
@@ -146,21 +144,20 @@ class _Reach:
         released = {str(act.about("agent")) for act in self._acts if act.word == "release"}
         # The result of another stands for that of the agent.
         answered = {str(act.arguments["step"]) for act in self._acts if act.word == "answer"}
-        held = {name for name, written in agents.items() if name not in released and _may_hold(written)}
+        held = {name for name, written in agents.items() if name not in released and _has_any(written, {"held"})}
         return [one for one in self._asked() if self._agent_of(one) in held and one.step not in answered]
 
 
 def may_answer(written: Json) -> bool:
     """Whether every call of such an agent that is not held is answered: to hang or to reset the connection is no answer."""
+    return not _has_any(written, {"hang", "reset"})
+
+
+def _has_any(written: Json, words: Set[str]) -> bool:
+    """Whether one of the words stands in an agent's script, at any depth."""
     if isinstance(written, Mapping):
-        return not ({"hang", "reset"} & set(written)) and all(map(may_answer, written.values()))
-    return not isinstance(written, (list, tuple)) or all(map(may_answer, written))
-
-
-def _may_hold(value: Json) -> bool:
-    if isinstance(value, Mapping):
-        return "held" in value or any(map(_may_hold, value.values()))
-    return isinstance(value, (list, tuple)) and any(map(_may_hold, value))
+        return bool(words & set(written)) or any(_has_any(item, words) for item in written.values())
+    return isinstance(written, (list, tuple)) and any(_has_any(item, words) for item in written)
 
 
 def _is_of_an_end(when: Mapping[str, Json]) -> bool:

@@ -84,6 +84,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
 
 
 def read(record: Path, made_of: Callable[..., T]) -> list[T]:
+    """What a record holds, line by line; nothing where there is none. A line that was only begun is taken out of it."""
     if not record.exists():
         return []
     lines = record.read_text(encoding="utf-8").splitlines(keepends=True)
