@@ -13,14 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.oracle import conditions
-from harness.oracle.composites import (
-    MOST_CANDIDATES,
-    Ended,
-    distinct,
-    fork_join_end,
-    loop_end,
-    parallel_end,
-)
+from harness.oracle.composites import MOST_CANDIDATES, Ended, distinct, fork_join_end, loop_end, parallel_end
 from harness.oracle.plan import Plan
 from harness.oracle.references import NotJudged, Reference, Unresolvable, references_in, resolve, unresolvable_in
 from harness.oracle.values import MISSING, canonical
@@ -34,12 +27,14 @@ _ATTEMPTS_AT_WORK = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One ended execution of an agent step: a row, or a result that a row may have come from."""
+    """How executions of an agent step ended that had one input and one end: rows, or results that rows may have come from;
+    `times` counts them."""
 
     step: str
     input_key: str
     status: str
     output: Any
+    times: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +180,28 @@ class Oracle:
         )
 
     def _has_run(self, step: str, context: Context, recorded: list[Any]) -> bool:
-        """Whether a step is known to have run: an agent step by its record; a composite by its row, or by a step inside it,
-        since one that asks nobody has an end by its parts whether it was begun or not."""
-        if recorded or self.plan.kind(step) == "agent":
+        """Whether a step is known to have run there: an agent step by its record; a composite by its row, or by a step inside
+        it, since one that asks nobody has an end by its parts whether it was begun or not."""
+        if recorded:
             return True
+        if self.plan.kind(step) == "agent":
+            return self._has_run_agent(step, context)
         inside = [one for one in self.plan.agents if step in self.plan.above(one)]
         depth = len(context)
-        return any(self._of_agent(one, context) for one in inside if len(self.plan.loops_around(one)) == depth) or (
-            not context and any(self._of_step.get(one) for one in inside)
-        )
+        return any(
+            self._has_run_agent(one, context) for one in inside if len(self.plan.loops_around(one)) == depth
+        ) or (not context and any(self._of_step.get(one) for one in inside))
+
+    def _has_run_agent(self, step: str, context: Context) -> bool:
+        """Within a loop, a record may be another iteration's unless there is one for each place with that input."""
+        if not context:
+            return bool(self._of_step.get(step))
+        inputs = self.inputs(step, context)
+        places = self.places_by_input(step)
+        if inputs is None or inputs.unresolvable or len(inputs.keys) != 1 or places is None:
+            return False
+        (key,) = inputs.keys
+        return sum(entry.times for entry in self._of_input.get((step, key), ())) >= len(places[key])
 
     def _of_agent(self, step: str, context: Context) -> list[Ended] | None:
         entries = self._of_step.get(step, [])

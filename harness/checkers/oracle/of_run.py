@@ -77,23 +77,20 @@ def step_of(run: RunView, plan: Plan, task: Task) -> str | None:
 
 def _recorded(run: RunView, plan: Plan) -> list[Recorded]:
     """Ends of agent steps as rows and results tell of them."""
-    found: dict[tuple[str, str, str, str], Recorded] = {}
+    outputs: dict[tuple[str, str, str, str], Any] = {}
+    executions: dict[tuple[str, str, str, str], set[Any]] = {}
 
-    def add(step: str, given: Any, status: str, output: Any) -> None:
-        entry = Recorded(step, canonical(given), status, output)
-        found.setdefault((step, entry.input_key, status, canonical(output)), entry)
+    def add(execution: Any, step: str, given: Any, is_completed: bool, output: Any) -> None:
+        output = output if is_completed else None
+        key = (step, canonical(given), "COMPLETED" if is_completed else "FAILED", canonical(output))
+        outputs.setdefault(key, output)
+        executions.setdefault(key, set()).add(execution)
 
     for row in run.rows:
         if row.step in plan.steps and plan.kind(row.step) == "agent":
             for _, seen in row.seen:
-                if seen.get("status") in ("COMPLETED", "FAILED"):
-                    completed = seen["status"] == "COMPLETED"
-                    add(
-                        row.step,
-                        seen.get("input_data"),
-                        str(seen["status"]),
-                        seen.get("output_data") if completed else None,
-                    )
+                if (status := seen.get("status")) in ("COMPLETED", "FAILED"):
+                    add(row.id, row.step, seen.get("input_data"), status == "COMPLETED", seen.get("output_data"))
     if run.is_retried:
         # A retry may have taken rows up again before their end was seen; results tell what their end was.
         tasks = {task.task_id: task for task in run.tasks}
@@ -106,10 +103,8 @@ def _recorded(run: RunView, plan: Plan) -> list[Recorded]:
             named = [step for step in plan.agents if plan.steps[step].get("agent_name") == task.agent]
             with_row = [step for step in named if _had_input(run, step, given)]
             for step in with_row or named:
-                completed = value.get("status") == "SUCCESS"
-                status = "COMPLETED" if completed else "FAILED"
-                add(step, task.input, status, value.get("output_data") if completed else None)
-    return list(found.values())
+                add(task.task_id, step, task.input, value.get("status") == "SUCCESS", value.get("output_data"))
+    return [Recorded(*key[:3], output, len(executions[key])) for key, output in outputs.items()]
 
 
 def _had_input(run: RunView, step: str, key: str) -> bool:

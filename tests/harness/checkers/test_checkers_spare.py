@@ -448,3 +448,53 @@ def test_what_stands_behind_the_iteration_that_stopped_a_loop_has_no_end() -> No
     story.do(run, "l", {"a": collected}, {}, agent="other")
     story.over(run)
     assert not {one.clause for one in judged(story.end())} & {"REF-11", "LOP-06"}
+
+
+def test_a_step_that_ran_in_one_iteration_may_not_have_run_in_another_with_equal_inputs() -> None:
+    """What refers to it fails there (REF-11, REF-21), and the loop's output tells of it (LOP-06)."""
+    plan = steps(
+        "c",
+        c={"type": "loop", "loop_config": {"collection": [1, 2], "on_error": "continue", "loop_body": ["d", "l"]}},
+        d={
+            "type": "fork_join",
+            "fork_join_config": {
+                "branches": {"x": {"steps": ["e", "f"]}, "y": {"steps": ["h"]}, "z": {"steps": ["i"]}},
+                "join_policy": "majority",
+            },
+        },
+        e={"id": "e", "agent_name": "first"},
+        f={"id": "f", "agent_name": "worker"},
+        h={"id": "h", "agent_name": "other"},
+        i={"id": "i", "agent_name": "another"},
+        l={"id": "l", "agent_name": "last", "input_mapping": {"j": "${f.output.j}"}},
+    )
+    story = Story()
+    run = story.run(plan, {})
+    story.take_up(run)
+    story.do(run, "e", {}, error="no", agent="first")
+    for _ in range(2):
+        story.do(run, "h", {}, {}, agent="other")
+        story.do(run, "i", {}, {}, agent="another")
+    story.do(run, "e", {}, {}, agent="first")
+    story.do(run, "f", {}, {"j": 1})
+    story.do(run, "l", {"j": 1}, {}, agent="last")
+    row = {"id": 70, "run_id": run, "step_id": "l", "step_name": "l", "status": "FAILED", "input_data": None,
+           "output_data": None, "error_message": "reference ${f.output.j} cannot be resolved"}  # fmt: skip
+    story.add("database", "step_row", run, row=row)
+    entries = [
+        {"step_id": "l", "status": "FAILED", "output_data": None},
+        {"step_id": "l", "status": "COMPLETED", "output_data": {}},
+    ]
+    output = {"iterations": entries, "total_count": 2, "failed_count": 1}
+    row = {
+        **row,
+        "id": 71,
+        "step_id": "c",
+        "step_name": "c",
+        "status": "COMPLETED",
+        "output_data": output,
+        "error_message": None,
+    }
+    story.add("database", "step_row", run, row=row)
+    story.over(run)
+    assert not {one.clause for one in judged(story.end())} & {"REF-11", "LOP-06"}
