@@ -88,7 +88,7 @@ def _before_update(history: History) -> list[Finding]:
             if event["by"] == "harness" or status not in _AT_LEAST or step not in plan.agents:
                 continue
             told = different.setdefault((step, status), set())
-            told.add(repr(sorted(value.items(), key=str)))
+            told.add(run.texts_of_updates[event.seq])
             snapshot = snapshots.get(event.seq)
             if snapshot is None:
                 continue

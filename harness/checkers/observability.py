@@ -20,7 +20,7 @@ def _updates(run: RunView, plan: Plan) -> list[tuple[Event, str, str]]:
     for event in sorted(run.updates, key=lambda event: (event["partition"] or 0, event["offset"] or 0)):
         value = event["value"] if isinstance(event["value"], Mapping) else {}
         step, status = str(value.get("step_id")), str(value.get("status"))
-        key = repr(sorted(value.items(), key=str))
+        key = run.texts_of_updates[event.seq]
         if event["by"] != "harness" and step in plan.agents and status in _TOLD and key not in copies:
             copies.add(key)
             found.append((event, step, status))

@@ -183,6 +183,14 @@ class RunView:
         return found
 
     @cached_property
+    def texts_of_updates(self) -> Mapping[int, str]:
+        """seq of an update → a text that equal ones share."""
+        values = ((event.seq, event["value"]) for event in self.updates)
+        return {
+            seq: repr(sorted(value.items(), key=str)) if isinstance(value, Mapping) else "" for seq, value in values
+        }
+
+    @cached_property
     def is_retried(self) -> bool:
         """Whether a retry may have been accepted, by whatever way it was asked for."""
         return bool(self.retry_asks)

@@ -193,7 +193,7 @@ class Fleet:
     def _settle(self, landed: Callable[[Landed], None]) -> None:
         """Those that are at rest are read to the end together: rows, then messages, then rows again."""
         now = time.monotonic()
-        if now - self._settled_at < self._quiet_seconds / 2:
+        if now - self._settled_at < self._quiet_seconds:
             return
         self._settled_at = now
         over, stuck = [], []

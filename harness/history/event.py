@@ -23,6 +23,10 @@ class Event:
     run: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As its arguments: histories go between processes event by event, and what dataclasses do by themselves is slow."""
+        return Event, (self.seq, self.at, self.wall, self.source, self.kind, self.run, self.data)
+
     def __getitem__(self, name: str) -> Any:
         """A field of its kind; None when it has no such field."""
         return self.data.get(name)

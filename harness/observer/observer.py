@@ -95,6 +95,7 @@ class Observer:
         return None
 
     def _saw_message(self, scope: Scope, event: Event) -> None:
+        scope.committed.setdefault((event["topic"], event["partition"]), {})
         if self._listener is not None:
             self._listener(scope, event)
         if event.run is None or not scope.is_followed:

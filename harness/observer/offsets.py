@@ -20,14 +20,13 @@ _REQUEST_MS = 5000
 
 
 class OffsetWatch:
-    """A thread that writes `committed` into every history under way when a group's offset has changed."""
+    """A thread that writes `committed` into a history when a group's offset has changed in a partition of its messages."""
 
     def __init__(self, brokers: str, groups: Collection[str], binding: Binding, scopes: Scopes) -> None:
         self._brokers = brokers.split(",")
         self._groups = sorted(set(groups))
         self._short = binding.all_topics()
         self._scopes = scopes
-        self._known: dict[tuple[str, str, int], int] = {}
         self._stop = threading.Event()
         self._admin: Any = None
         self._thread = threading.Thread(target=self._run, name="offsets", daemon=True)
@@ -70,17 +69,8 @@ class OffsetWatch:
             )
         for group, offsets in self._admin.list_group_offsets(dict.fromkeys(self._groups)).items():
             for part, committed in offsets.items():
-                place = (group, part.topic, part.partition)
-                if part.topic in self._short and self._known.get(place) != committed.offset:
-                    self._known[place] = committed.offset
-                    self._scopes.tell_followed(
-                        "kafka",
-                        "committed",
-                        group=group,
-                        topic=self._short[part.topic],
-                        partition=part.partition,
-                        offset=committed.offset,
-                    )
+                if part.topic in self._short:
+                    self._scopes.tell_committed(group, self._short[part.topic], part.partition, committed.offset)
 
     def _close(self) -> None:
         if self._admin is not None:

@@ -8,10 +8,10 @@ import threading
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import psycopg2
-import psycopg2.extras
 
 from harness.observer.parsing import loads
 from harness.subject import RUN_COLUMNS, STEP_COLUMNS, Binding
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 3
 _STATEMENT_MS = 10_000
 _AGAIN_SECONDS = 0.1
+_LONG = 8192
+_MOST_KNOWN = 4096
 
 
 @dataclass
@@ -43,8 +45,8 @@ class RowReader:
         self._database_url = database_url
         runs, steps = (sql.rstrip().rstrip(";").replace("%", "%%") for sql in (binding.runs_sql, binding.steps_sql))
         self._sql = (
-            f"SELECT 'run', to_jsonb(r) FROM ({runs}) AS r WHERE r.run_id = ANY(%(ids)s) "
-            f"UNION ALL SELECT 'step', to_jsonb(s) FROM ({steps}) AS s WHERE s.run_id = ANY(%(ids)s)"
+            f"SELECT 'run', to_jsonb(r)::text FROM ({runs}) AS r WHERE r.run_id = ANY(%(ids)s) "
+            f"UNION ALL SELECT 'step', to_jsonb(s)::text FROM ({steps}) AS s WHERE s.run_id = ANY(%(ids)s)"
         )
         self.lock = threading.RLock()
         self._connection: Any = None
@@ -72,12 +74,13 @@ class RowReader:
                 raise DatabaseAway from error
             self.away_since = None
         rows = {run_id: Rows() for run_id in run_ids}
-        for what, row in found:
-            of_run = rows[row["run_id"]]
+        for what, text in found:
+            parse = _parsed if len(text) > _LONG else _known
+            run_id, row = parse(what, text)
             if what == "run":
-                of_run.run = {name: row[name] for name in RUN_COLUMNS if name in row}
+                rows[run_id].run = row
             else:
-                of_run.steps.append({name: row.get(name) for name in STEP_COLUMNS})
+                rows[run_id].steps.append(row)
         for of_run in rows.values():
             of_run.steps.sort(key=_order)
         return rows
@@ -99,7 +102,6 @@ class RowReader:
                 options=f"-c timezone=UTC -c statement_timeout={_STATEMENT_MS}",
             )
             connection.autocommit = True
-            psycopg2.extras.register_default_jsonb(connection, loads=loads)
             self._connection = connection
         return self._connection
 
@@ -108,6 +110,18 @@ class RowReader:
         self._not_before = time.monotonic() + _AGAIN_SECONDS
         if self.away_since is None:
             self.away_since = time.monotonic()
+
+
+def _parsed(what: str, text: str) -> tuple[str, dict[str, Any]]:
+    """The run that a row is of, and the contract's columns of it."""
+    row = loads(text)
+    if what == "run":
+        return row["run_id"], {name: row[name] for name in RUN_COLUMNS if name in row}
+    return row["run_id"], {name: row.get(name) for name in STEP_COLUMNS}
+
+
+_known = lru_cache(_MOST_KNOWN)(_parsed)
+"""Most rows of a reading are as they were in the one before it. What is read is never changed, so that all may have the same."""
 
 
 def _order(row: dict[str, Any]) -> tuple[str, int, str]:

@@ -36,6 +36,9 @@ class Scope:
     is_followed: bool = True
     """Whether its rows are polled and snapshots of them taken; else they are read only when somebody asks for it."""
 
+    committed: dict[tuple[str, int], dict[str, int]] = field(default_factory=dict)
+    """(topic, partition) of its messages → the offset of each group that its history tells of."""
+
     broken: str | None = None
     """Why not everything was seen for this scope, so that nothing can be said about the subject."""
 
@@ -172,12 +175,15 @@ class Scopes:
 
     def tell_all(self, source: Source, kind: str, **data: Any) -> None:
         """Write an event that is nobody's in particular into every history under way."""
-        self._tell(self.open_scopes(), source, kind, data)
-
-    def tell_followed(self, source: Source, kind: str, **data: Any) -> None:
-        """The same, for those whose rows are followed: what changes all the time would be most of the others' histories."""
-        self._tell([scope for scope in self.open_scopes() if scope.is_followed], source, kind, data)
-
-    def _tell(self, scopes: list[Scope], source: Source, kind: str, data: Mapping[str, Any]) -> None:
-        for scope in scopes:
+        for scope in self.open_scopes():
             scope.writer.add(source, kind, **data)
+
+    def tell_committed(self, group: str, topic: str, partition: int, offset: int) -> None:
+        """Write a group's offset into those histories that are followed and have messages of that partition, unless they have it:
+        what changes all the time would be most of the others' events."""
+        for scope in self.open_scopes():
+            if scope.is_followed and (told := scope.committed.get((topic, partition))) is not None:
+                if told.get(group) == offset:
+                    continue
+                told[group] = offset
+                scope.writer.add("kafka", "committed", group=group, topic=topic, partition=partition, offset=offset)

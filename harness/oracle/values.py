@@ -6,6 +6,7 @@ import json
 from typing import Any, Final
 
 _EXACT = 2**53
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=True, separators=(",", ":"))
 
 
 class _Missing:
@@ -30,10 +31,13 @@ def same(left: Any, right: Any) -> bool:
 
 def canonical(value: Any) -> str:
     """A text that two values share exactly when they are equal as JSON."""
-    return json.dumps(_plain(value), sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return _CANONICAL.encode(_plain(value))
 
 
 def _plain(value: Any) -> Any:
+    # Asked of every value of every history; most of them are texts.
+    if isinstance(value, str) or value is None:
+        return value
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

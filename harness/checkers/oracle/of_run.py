@@ -88,9 +88,12 @@ def _recorded(run: RunView, plan: Plan) -> list[Recorded]:
 
     for row in run.rows:
         if row.step in plan.steps and plan.kind(row.step) == "agent":
+            last = None
             for _, seen in row.seen:
-                if (status := seen.get("status")) in ("COMPLETED", "FAILED"):
+                # What was read twice is often the same object, and then not another end.
+                if seen is not last and (status := seen.get("status")) in ("COMPLETED", "FAILED"):
                     add(row.id, row.step, seen.get("input_data"), status == "COMPLETED", seen.get("output_data"))
+                last = seen
     if run.is_retried:
         # A retry may have taken rows up again before their end was seen; results tell what their end was.
         tasks = {task.task_id: task for task in run.tasks}
