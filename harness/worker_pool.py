@@ -9,6 +9,8 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.connection import wait
 
+from harness.garbage import collect_seldom
+
 
 def worker_pool(processes: int) -> ProcessPoolExecutor:
     """So many processes. One that is killed leaves no orphans, which would wait for work for ever."""
@@ -20,6 +22,7 @@ def worker_pool(processes: int) -> ProcessPoolExecutor:
 def _as_part_of_the_harness() -> None:
     # What libraries deprecate is nothing to tell a user.
     warnings.simplefilter("ignore", DeprecationWarning)
+    collect_seldom()
     threading.Thread(target=_end_with_the_parent, name="parent", daemon=True).start()
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from harness.garbage import collect_seldom
+
 _MODULES = {
     "up": "harness.cli.up",
     "run": "harness.cli.run",
@@ -69,6 +71,7 @@ def _group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> Any:
     """Run ``plumbline`` with the command line's arguments, or with the given ones, and exit."""
+    collect_seldom()
     try:
         exit_code = _group.main(args=arguments, prog_name="plumbline", standalone_mode=False)
     except click.ClickException as error:

@@ -16,6 +16,7 @@ from system.adapters.kafka import KafkaPublisher, ensure_topics
 from system.adapters.postgres import connect
 from system.api.app import Api, create_app
 from system.api.server import HttpServer
+from system.garbage import collect_seldom
 from system.outbox import Outbox, OutboxError
 from system.settings import Settings
 
@@ -55,6 +56,7 @@ def serve(settings: Settings) -> None:
     background = outbox.run_in_background(stop)
     threading.Thread(target=_watch, args=(background, server, stop), name="watch", daemon=True).start()
     threading.Thread(target=_create_topics, args=(settings, stop), name="topics", daemon=True).start()
+    collect_seldom()
     log.info("API listening on http://%s:%d", settings.api_host, server.port)
     server.run(settings.shutdown_timeout_seconds * _SHARE_OF_REQUESTS)
     failed = not background.is_alive()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -24,6 +23,7 @@ from system.bridge.dispatch import Dispatcher
 from system.bridge.intake import Intake, Told
 from system.bridge.redelivery import AppliedResults
 from system.bridge.registry import DatabaseSource, Registry, RestSource, Source
+from system.garbage import collect_seldom
 from system.heartbeat import Heartbeat
 from system.ports import Subscription
 from system.settings import Settings
@@ -97,9 +97,7 @@ class _Bridge:
                     join=lambda assigned, revoked: _join(settings, engine, assigned, revoked),
                 )
                 log.info("Bridge consumer initialized successfully")
-                # What exists now lives as long as the process: the collector need not look at it again and again.
-                gc.collect()
-                gc.freeze()
+                collect_seldom()
                 intake.start()
                 log.info("Starting bridge main loop")
                 await self._stopped.wait()

@@ -28,6 +28,7 @@ from system.consumer.folding import Limits
 from system.consumer.loop import ConsumerLoop, LoopSettings
 from system.consumer.store import ConsumerStore
 from system.dead_letters import topic_of
+from system.garbage import collect_seldom
 from system.heartbeat import Heartbeat
 from system.outbox import Outbox
 from system.ports import Publisher
@@ -88,6 +89,7 @@ def serve(settings: Settings) -> None:
         shutdown_timeout_seconds=settings.shutdown_timeout_seconds,
     )
     loop = ConsumerLoop(subscription, publisher, engine, outbox, store, executor, clock, loop_settings)
+    collect_seldom()
     log.info("Starting ExecutionConsumer main loop")
     loop.run(stop)
     engine.dispose()
