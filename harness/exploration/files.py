@@ -154,7 +154,7 @@ def _act(act: Mapping[str, Json]) -> dict[str, Json]:
 def _escaped(value: Json) -> Json:
     """Data that look like a template, so that they stay data."""
     if isinstance(value, str):
-        return _TEMPLATE.sub(lambda match: f"{{{{{match[0]}}}}}", value)
+        return _TEMPLATE.sub(lambda match: f"{{{{{match[0]}}}}}", value) if "{{" in value else value
     if isinstance(value, Mapping):
         return {_escaped(key): _escaped(item) for key, item in value.items()}
     return [_escaped(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -14,6 +14,9 @@ from typing import Any, Final
 
 NAME: Final = r"[A-Za-z_][A-Za-z0-9_-]*"
 _DOTTED: Final = rf"{NAME}(?:\.{NAME})*"
+_OPENING: Final = "{{"
+"""Most texts do not have it, and need not be looked at any further."""
+
 _EITHER: Final = re.compile(rf"\{{\{{\{{\{{([^{{}}]*)\}}\}}\}}\}}|\{{\{{ *({_DOTTED}) *\}}\}}")
 _WHOLE: Final = re.compile(rf"\{{\{{ *({_DOTTED}) *\}}\}}")
 
@@ -92,14 +95,16 @@ def open_name_at(data: Any, place: tuple[str | int, ...]) -> str | None:
 
 def whole_name(value: Any) -> str | None:
     """The name, when the value is a text that is nothing but one template."""
-    if not isinstance(value, str):
+    if not isinstance(value, str) or _OPENING not in value:
         return None
     match = _WHOLE.fullmatch(value)
     return match[1] if match else None
 
 
 def _names_in(text: Any) -> list[str]:
-    return [match[2] for match in _EITHER.finditer(text) if match[2] is not None] if isinstance(text, str) else []
+    if not isinstance(text, str) or _OPENING not in text:
+        return []
+    return [match[2] for match in _EITHER.finditer(text) if match[2] is not None]
 
 
 def _filled(value: Any, look_up: Callable[[str], Any], *, unescape: bool) -> Any:
@@ -128,4 +133,4 @@ def _interpolated(text: str, look_up: Callable[[str], Any], *, unescape: bool) -
         value = look_up(match[2])
         return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
-    return _EITHER.sub(written, text)
+    return _EITHER.sub(written, text) if _OPENING in text else text
