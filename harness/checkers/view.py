@@ -12,7 +12,9 @@ from harness.oracle.plan import Plan
 
 __all__ = ["ENDED", "LAG_SECONDS", "TERMINAL", "Read", "Row", "RunView", "Task", "Views", "views"]
 
-_DISTURBING = frozenset(("killed", "stopped", "paused", "resumed", "exited"))
+_DISTURBING = frozenset(("started", "killed", "stopped", "paused", "resumed", "exited"))
+"""One that starts joins a group: partitions change hands, and what is under way may be done once more."""
+
 _DISTURBING_ACTS = frozenset((
     "kill", "stop", "start", "restart", "pause", "resume", "add", "remove", "redeliver", "fault", "cut", "join",
     "exhaust", "fill",
@@ -121,7 +123,7 @@ class Views:
         return roles is None or role in roles
 
     def is_calm(self, before: Event | None = None) -> bool:
-        """Whether nothing was killed, stopped, paused or taken away, up to an event or ever."""
+        """Whether nothing was started, killed, stopped, paused or taken away, up to an event or ever."""
         return not self.disturbances or (before is not None and before.seq < self.disturbances[0].seq)
 
     @cached_property

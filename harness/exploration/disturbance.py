@@ -26,6 +26,8 @@ _MOST_CALLS: Final = 120
 _READY_SECONDS: Final = 90.0
 _FELT_SECONDS: Final = 15.0
 _REMEMBERED: Final = 40
+_BESIDE_SECONDS: Final = 2.0
+"""How long one that was added works beside the others; one that is removed leaves as soon as it is ready."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Disturber:
         self._calls: Counter[int] = Counter()
         self._met: set[int] = set()
         self._thread: threading.Thread | None = None
+        self._role: str | None = None
         self._fan = _Fan(bench.observer)
         self._over_at = 0.0
         self.done: Counter[str] = Counter()
@@ -112,9 +115,10 @@ class Disturber:
         return False
 
     def awaits_silence(self) -> bool:
-        """Whether no further request to the API is to be begun, since the API is about to be ended, or is away."""
+        """Whether nothing further is to be begun, since the API is about to be ended, or is away. What is done to others meets
+        runs at whatever point they are, and those that begin meanwhile."""
         if self.is_busy:
-            return True
+            return self._role == "api"
         for seed, calls in self._calls.items():
             if seed not in self._met:
                 wanted = disturbance_of(seed, self._one_in, self._bench.roles)
@@ -130,6 +134,7 @@ class Disturber:
 
     def _begin(self, wanted: Disturbance) -> None:
         self._fan.recent.clear()
+        self._role = wanted.role
         self.done[f"{wanted.word} {wanted.role}"] += 1
         self._thread = threading.Thread(target=self._do, args=(wanted,), name="disturber", daemon=True)
         self._thread.start()
@@ -147,8 +152,9 @@ class Disturber:
                 case _:
                     processes.add(told, wanted.role)
                     self._await_ready(wanted.role)
-                    if wanted.word == "remove":
-                        processes.remove(told, wanted.role)
+                    if wanted.word == "add" and wanted.role != "api":
+                        time.sleep(_BESIDE_SECONDS)
+                    processes.remove(told, wanted.role)
             self._await_ready(wanted.role)
             processes.restore()
         except NotSupported as error:

@@ -97,8 +97,10 @@ class Flight:
         self.writer.listen(lambda event: disturber.heard(self.seed, event))
         if disturber.is_felt:
             self.is_disturbed = True
+            told = [(event.kind, event.data) for event in self.writer.history() if event.source == "process"]
             for kind, data in disturber.recent:
-                self.writer.add("process", kind, **data)
+                if (kind, data) not in told:
+                    self.writer.add("process", kind, **data)
 
     def _began(self, bench: Bench) -> None:
         self.writer.add(

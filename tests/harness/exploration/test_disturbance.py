@@ -72,6 +72,38 @@ def test_it_is_done_once_its_moment_has_come() -> None:
     assert dict(disturber.done) == {"kill api": 1}
 
 
+def test_runs_begin_while_others_than_the_api_are_away() -> None:
+    """Only a request to the API has nobody to answer it."""
+    for role, is_silent in (("api", True), ("consumer", False), ("bridge", False)):
+        seed = next(one for one in range(500) if str(disturbance_of(one, 1, (role,))).startswith(f"kill {role}"))
+        processes = _Processes()
+        scopes = SimpleNamespace(tell_all=lambda *_, **__: None)
+        bench: Any = SimpleNamespace(roles=(role,), processes=processes, observer=SimpleNamespace(scopes=scopes))
+        disturber = Disturber(bench, 1)
+        for _ in range(200):
+            disturber.heard(seed, CALL)
+        disturber.tick(is_acting=False)
+        assert disturber.is_busy
+        assert disturber.awaits_silence() == is_silent
+        processes.may_go.set()
+        disturber.join()
+
+
+def test_what_was_added_is_told_to_have_left() -> None:
+    """Else calls that were made twice for its sake would be held against the subject."""
+    seed = next(one for one in range(500) if str(disturbance_of(one, 1, ("bridge",))).startswith("add bridge"))
+    processes = _Processes()
+    processes.may_go.set()
+    scopes = SimpleNamespace(tell_all=lambda *_, **__: None)
+    bench: Any = SimpleNamespace(roles=("bridge",), processes=processes, observer=SimpleNamespace(scopes=scopes))
+    disturber = Disturber(bench, 1)
+    for _ in range(200):
+        disturber.heard(seed, CALL)
+    disturber.tick(is_acting=False)
+    disturber.join()
+    assert processes.told == ["add", "remove", "restore"]
+
+
 def test_a_time_out_is_not_judged_when_a_process_was_away() -> None:
     """It may have been over before there was anybody to ask."""
     steps = {
