@@ -165,7 +165,7 @@ class Settings:
     )
     api_host: str = _setting("API_HOST", _text, "127.0.0.1", "Address that the API listens on.")
     api_port: int = _setting("API_PORT", _whole(1, 65535), 8000, "Port that the API listens on.")
-    api_threads: int = _setting("API_THREADS", _whole(1, 256), 8, "Requests that the API works on at once.")
+    api_threads: int = _setting("API_THREADS", _whole(1, 256), 4, "Requests that the API works on at once.")
     api_max_body_bytes: int = _setting(
         "API_MAX_BODY_BYTES", _whole(1000, 100_000_000), 900_000, "Largest request body; above it 413."
     )
