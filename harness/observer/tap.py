@@ -126,9 +126,11 @@ class KafkaTap:
 
     def _ends(self) -> dict[TopicPartition, int]:
         admin = self._ask_admin()
-        parts = list(self._positions) or [
+        # Asked anew each time: a partition that was added is not read, and whoever catches up has to know of it.
+        described = admin.describe_topics(self._topics)
+        parts = [
             TopicPartition(topic["name"], partition["partition_index"])
-            for topic in admin.describe_topics(self._topics)
+            for topic in described
             for partition in topic.get("partitions", ())
         ]
         found = admin.list_partition_offsets(dict.fromkeys(parts, OffsetSpec.LATEST), timeout_ms=_REQUEST_MS)
