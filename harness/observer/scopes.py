@@ -182,8 +182,7 @@ class Scopes:
         """Write a group's offset into those histories that are followed and have messages of that partition, unless they have it:
         what changes all the time would be most of the others' events."""
         for scope in self.open_scopes():
-            if scope.is_followed and (told := scope.committed.get((topic, partition))) is not None:
-                if told.get(group) == offset:
-                    continue
+            told = scope.committed.get((topic, partition)) if scope.is_followed else None
+            if told is not None and told.get(group) != offset:
                 told[group] = offset
                 scope.writer.add("kafka", "committed", group=group, topic=topic, partition=partition, offset=offset)

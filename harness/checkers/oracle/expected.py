@@ -187,10 +187,8 @@ class Oracle:
         if self.plan.kind(step) == "agent":
             return self._has_run_agent(step, context)
         inside = [one for one in self.plan.agents if step in self.plan.above(one)]
-        depth = len(context)
-        return any(
-            self._has_run_agent(one, context) for one in inside if len(self.plan.loops_around(one)) == depth
-        ) or (not context and any(self._of_step.get(one) for one in inside))
+        here = [one for one in inside if not context or len(self.plan.loops_around(one)) == len(context)]
+        return any(self._has_run_agent(one, context) for one in here)
 
     def _has_run_agent(self, step: str, context: Context) -> bool:
         """Within a loop, a record may be another iteration's unless there is one for each place with that input."""
